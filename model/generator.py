@@ -1,0 +1,75 @@
+"""The generator: a latent and an emotion vector in, a face out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.emotions import FER2013
+from model.layers import ConditionalBatchNorm2d, Conv2d, GeneratorBlock, Linear
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorConfig:
+    """Everything that fixes the generator's shape; it travels in the header of a weight file."""
+
+    resolution: int = 48  # pixels a side; divisible by 2 ** len(widths)
+    channels: int = 1  # 1 grey, 3 RGB
+    emotions: tuple[str, ...] = FER2013  # the vocabulary, in the order of the condition vector
+    latent_dim: int = 128  # entries of z
+    emotion_dim: int = 64  # entries of the embedded emotion vector
+    widths: tuple[int, ...] = (256, 256, 128)  # feature maps at each size, the smallest first; the last at resolution/2
+
+    def __post_init__(self) -> None:
+        if not self.widths or self.resolution % (2 ** len(self.widths)):
+            raise ValueError(f"resolution {self.resolution} must be divisible by 2**{len(self.widths)}.")
+        if self.channels not in (1, 3):
+            raise ValueError(f"channels must be 1 or 3, not {self.channels}.")
+        if len(set(self.emotions)) != len(self.emotions) or not self.emotions:
+            raise ValueError("emotions must be distinct and at least one.")
+
+
+class Generator(nn.Module):
+    """Residual generator with conditional batch norm (Miyato & Koyama 2018) and a pixel-shuffle head.
+
+    The latent alone draws the coarsest features, and latent and emotion together steer every norm after that: identity
+    is the latent's, expression the condition's. The trunk ends at half the resolution, and the head makes each of its
+    pixels into 2x2 (Shi et al. 2016), because feature maps at full size cost the most.
+    """
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.base = config.resolution // 2 ** len(config.widths)
+        style_dim = config.latent_dim + config.emotion_dim
+        first, last = config.widths[0], config.widths[-1]
+        # Bias-free, so that a mix of emotions is embedded as the same mix of their embeddings. The gain makes a one-hot
+        # vector's embedding as long as a latent of the same size.
+        self.embed = Linear(len(config.emotions), config.emotion_dim, bias=False, gain=len(config.emotions) ** 0.5)
+        self.dense = Linear(config.latent_dim, first * self.base**2)
+        pairs = pairwise(config.widths)
+        self.blocks = nn.ModuleList(GeneratorBlock(i, o, style_dim) for i, o in pairs)
+        self.norm = ConditionalBatchNorm2d(last, style_dim)
+        self.head = Conv2d(last, 4 * config.channels)
+
+    def forward(self, latent: Tensor, emotion: Tensor) -> Tensor:
+        """Draw faces.
+
+        Args:
+            latent: float ``[N, latent_dim]``, standard normal. Its dtype is that of the arithmetic.
+            emotion: float ``[N, len(emotions)]``, each row sums to 1.
+
+        Returns:
+            float ``[N, channels, resolution, resolution]`` in -1..1 (black..white), dtype of ``latent``.
+        """
+        style = torch.cat([latent, self.embed(emotion.to(latent.dtype))], dim=1)
+        x = self.dense(latent).unflatten(1, (-1, self.base, self.base))
+        x = x.contiguous(memory_format=torch.channels_last)
+        for block in self.blocks:
+            x = block(x, style)
+        x = self.head(F.relu(self.norm(x, style)))
+        return torch.tanh(F.pixel_shuffle(x, 2))

@@ -1,0 +1,184 @@
+"""The one way from (emotion mix, seed, truncation) to a face.
+
+The service, the command line, the evaluator and the exporter all come through here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.emotions import EmotionMix
+from model.generator import Generator
+from model.weights import default_weights, load_generator
+
+MAX_SEED: Final = 2**63 - 1
+MAX_INTENSITY: Final = 1.5
+MAX_SEED_TEXT: Final = 256
+# Second word of the Philox key: latents share no numbers with any other use of the same seed.
+_LATENT_STREAM: Final = 0x656D6F66616365
+# One fixed batch shape a device. A face's sums then run in the same order whatever company it is in; a smaller shape
+# wastes less on a lone request, a larger one is faster for many. Measured by benchmarks/sampler_batch.py.
+_BATCH: Final = {"cpu": 8, "cuda": 64}
+
+
+@dataclass(frozen=True, slots=True)
+class FaceRequest:
+    """What decides a face's pixels. Hashable: it is the key under which a face may be cached.
+
+    Raises:
+        ValueError: the seed, intensity or truncation is out of its range; one sentence.
+    """
+
+    mix: EmotionMix
+    seed: int | str  # 0..MAX_SEED, or a string of 1..256 characters; made canonical
+    intensity: float = 1.0  # 0 (neutral)..MAX_INTENSITY; 1 is the mix itself
+    truncation: float = 1.0  # 0 (the average person)..1 (the full variety)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", canonical_seed(self.seed))
+        if not 0 <= self.intensity <= MAX_INTENSITY:
+            raise ValueError(f"intensity must be from 0 to {MAX_INTENSITY}.")
+        if not 0 <= self.truncation <= 1:
+            raise ValueError("truncation must be from 0 to 1.")
+
+
+def canonical_seed(seed: int | str) -> int | str:
+    """Return the seed itself, checked; a text that spells a number 0..MAX_SEED becomes that number.
+
+    So ``"7"`` from a header, a URL or a shell is the person that ``7`` is. Only the number's own spelling counts:
+    ``"007"`` stays a text.
+
+    Raises:
+        ValueError: out of range, empty or too long; one sentence.
+    """
+    if isinstance(seed, str):
+        if not 0 < len(seed) <= MAX_SEED_TEXT:
+            raise ValueError(f"a seed that is a text must have 1 to {MAX_SEED_TEXT} characters.")
+        if len(seed) <= 19 and seed.isascii() and seed.isdecimal() and str(int(seed)) == seed and int(seed) <= MAX_SEED:
+            return int(seed)
+        return seed
+    if isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
+        raise ValueError(f"a seed must be a whole number from 0 to {MAX_SEED}, or a text.")
+    return seed
+
+
+def seed_number(seed: int | str) -> int:
+    """Map a seed to the integer 0..MAX_SEED that keys its latent; texts are hashed with SHA-256.
+
+    Raises:
+        ValueError: as :func:`canonical_seed`.
+    """
+    seed = canonical_seed(seed)
+    if isinstance(seed, str):
+        return int.from_bytes(hashlib.sha256(seed.encode("utf-8", "surrogatepass")).digest()[:8], "little") >> 1
+    return seed
+
+
+def latent(seed: int | str, size: int) -> NDArray[np.float32]:
+    """Return the standard-normal latent of a seed, float32 ``[size]``, the same on every machine.
+
+    Philox4x64-10 (Salmon et al. 2011) counts, and Box-Muller in float64 makes the numbers normal; numpy promises the
+    stream of its bit generators for good, but not that of its own normal distribution (NEP 19).
+    """
+    key = np.array([seed_number(seed), _LATENT_STREAM], dtype=np.uint64)
+    half = (size + 1) // 2
+    bits = np.random.Philox(key=key).random_raw(2 * half) >> np.uint64(11)
+    uniform = (bits.astype(np.float64) + 0.5) * 2.0**-53  # inside (0, 1), never at its ends
+    radius, angle = np.sqrt(-2.0 * np.log(uniform[:half])), 2.0 * math.pi * uniform[half:]
+    normal = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])
+    return normal[:size].astype(np.float32)
+
+
+class FaceSampler:
+    """Draws faces from one set of weights. Not thread-safe: one thread calls :meth:`sample`.
+
+    >>> sampler = FaceSampler.load()
+    >>> happy = EmotionMix.parse("happy", sampler.emotions)
+    >>> face = sampler.sample([FaceRequest(happy, seed=7)])[0]
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        *,
+        card: dict[str, Any] | None = None,
+        sha256: str = "",
+        name: str = "",
+        device: str = "cpu",
+        batch_size: int | None = None,
+    ) -> None:
+        self.device = device
+        self.batch_size = batch_size or _BATCH[torch.device(device).type]
+        self.card = card or {}
+        self.sha256 = sha256
+        self.name = name
+        self.config = generator.config
+        self._generator = generator.eval().to(device).to(memory_format=torch.channels_last)
+
+    @classmethod
+    def load(
+        cls, path: Path | str | None = None, device: str = "auto", *, batch_size: int | None = None
+    ) -> FaceSampler:
+        """Load a weight file onto ``device``: ``auto`` (the GPU where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+
+        Raises:
+            WeightsError: the file cannot be used.
+            ValueError: the device is not there.
+        """
+        path = Path(path) if path is not None else default_weights()
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device != "cpu" and not (device.startswith("cuda") and torch.cuda.is_available()):
+            raise ValueError(f"device {device!r} is not available; use 'cpu', or 'auto' to take what there is.")
+        generator, card, sha256 = load_generator(path)
+        return cls(generator, card=card, sha256=sha256, name=path.stem, device=device, batch_size=batch_size)
+
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        """The vocabulary these weights know."""
+        return self.config.emotions
+
+    @property
+    def resolution(self) -> int:
+        """Pixels a side of a face."""
+        return self.config.resolution
+
+    @property
+    def channels(self) -> int:
+        """1 (grey) or 3 (RGB)."""
+        return self.config.channels
+
+    def sample(self, requests: Sequence[FaceRequest]) -> NDArray[np.uint8]:
+        """Draw one face a request: uint8 ``[n, resolution, resolution, channels]``, 0 black..255 white.
+
+        A face depends on its own request alone: every call computes whole batches of one fixed shape.
+
+        Raises:
+            EmotionError: a mix names an emotion that these weights do not know.
+        """
+        faces = np.empty((len(requests), self.resolution, self.resolution, self.channels), np.uint8)
+        for start in range(0, len(requests), self.batch_size):
+            part = requests[start : start + self.batch_size]
+            latents = np.zeros((self.batch_size, self.config.latent_dim), np.float32)
+            emotions = np.zeros((self.batch_size, len(self.emotions)), np.float32)
+            for slot, request in enumerate(part):
+                latents[slot] = latent(request.seed, self.config.latent_dim) * np.float32(request.truncation)
+                emotions[slot] = request.mix.vector(self.emotions, request.intensity)
+            faces[start : start + len(part)] = self._draw(latents, emotions)[: len(part)]
+        return faces
+
+    @torch.inference_mode()
+    def _draw(self, latents: NDArray[np.float32], emotions: NDArray[np.float32]) -> NDArray[np.uint8]:
+        images = self._generator(torch.from_numpy(latents).to(self.device), torch.from_numpy(emotions).to(self.device))
+        grey = images.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+        pixels: NDArray[np.uint8] = grey.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        return pixels

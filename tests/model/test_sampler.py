@@ -1,0 +1,153 @@
+"""The one way to a face: the same request is the same bytes, in any company."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.emotions import FER2013, EmotionMix, UnknownEmotion
+from model.sampler import MAX_SEED, FaceRequest, FaceSampler, canonical_seed, latent, seed_number
+
+HAPPY = EmotionMix.parse("happy", FER2013)
+SEEDS = st.one_of(st.integers(0, MAX_SEED), st.text(min_size=1, max_size=256))
+REQUESTS = st.builds(
+    FaceRequest,
+    st.sampled_from(FER2013).map(lambda name: EmotionMix.parse(name, FER2013)),
+    SEEDS,
+    st.floats(0, 1.5),
+    st.floats(0, 1),
+)
+
+
+@pytest.fixture(scope="session")
+def sampler(generator):
+    return FaceSampler(generator, name="small", batch_size=4)
+
+
+@settings(max_examples=30, deadline=None)
+@given(requests=st.lists(REQUESTS, min_size=1, max_size=11), data=st.data())
+def test_a_face_depends_on_its_own_request_alone(sampler, requests, data):
+    together = sampler.sample(requests)
+    order = data.draw(st.permutations(range(len(requests))))
+    np.testing.assert_array_equal(sampler.sample([requests[i] for i in order]), together[list(order)])
+    alone = data.draw(st.integers(0, len(requests) - 1))
+    np.testing.assert_array_equal(sampler.sample([requests[alone]])[0], together[alone])
+
+
+def test_every_slot_of_a_batch_gives_the_same_face(sampler):
+    wanted, other = FaceRequest(HAPPY, 7), FaceRequest(EmotionMix.parse("sad", FER2013), "someone")
+    first = sampler.sample([wanted])[0]
+    assert first.std() > 10
+    for slot in range(sampler.batch_size):
+        company = [other] * sampler.batch_size
+        company[slot] = wanted
+        np.testing.assert_array_equal(sampler.sample(company)[slot], first)
+
+
+def test_no_requests_no_faces(sampler):
+    assert sampler.sample([]).shape == (0, 24, 24, 1)
+
+
+def test_seed_emotion_intensity_and_truncation_all_matter(sampler):
+    base = FaceRequest(HAPPY, 1)
+    others = [
+        FaceRequest(HAPPY, 2),
+        FaceRequest(EmotionMix.parse("fear", FER2013), 1),
+        FaceRequest(HAPPY, 1, intensity=0.5),
+        FaceRequest(HAPPY, 1, truncation=0.5),
+    ]
+    faces = sampler.sample([base, *others]).astype(int)
+    assert (np.abs(faces[1:] - faces[0]).mean(axis=(1, 2, 3)) > 0.5).all()
+
+
+def test_intensity_zero_is_neutral_and_truncation_zero_is_one_person(sampler):
+    neutral = FaceRequest(EmotionMix.parse("neutral", FER2013), 5)
+    a, b = sampler.sample([neutral, FaceRequest(HAPPY, 5, intensity=0.0)])
+    np.testing.assert_array_equal(a, b)
+    c, d = sampler.sample([FaceRequest(HAPPY, 5, truncation=0.0), FaceRequest(HAPPY, 6, truncation=0.0)])
+    np.testing.assert_array_equal(c, d)
+
+
+def test_an_emotion_the_weights_lack_is_named(sampler):
+    from model.emotions import FERPLUS
+
+    with pytest.raises(UnknownEmotion, match="contempt"):
+        sampler.sample([FaceRequest(EmotionMix.parse("contempt", FERPLUS), 1)])
+
+
+def test_latents_are_these_numbers_on_every_machine():
+    # Recomputed here from the definition, with Philox4x64-10 written out: neither numpy's version nor ours may drift.
+    key = (7, 0x656D6F66616365)
+    words = [word for counter in range(1, 3) for word in _philox((counter, 0, 0, 0), key)]
+    uniform = [((word >> 11) + 0.5) / 2**53 for word in words]
+    expected: list[float] = []
+    for trig in (np.cos, np.sin):
+        expected += [np.sqrt(-2 * np.log(uniform[i])) * trig(2 * np.pi * uniform[4 + i]) for i in range(4)]
+    np.testing.assert_allclose(latent(7, 8), np.array(expected, np.float32), rtol=1e-6)
+
+
+def _philox(counter: tuple[int, ...], key: tuple[int, int]) -> tuple[int, ...]:
+    mask = 2**64 - 1
+    c, k = list(counter), list(key)
+    for _ in range(10):
+        p0, p1 = 0xD2E7470EE14C6C93 * c[0], 0xCA5A826395121157 * c[2]
+        c = [(p1 >> 64) ^ c[1] ^ k[0], p1 & mask, (p0 >> 64) ^ c[3] ^ k[1], p0 & mask]
+        k = [(k[0] + 0x9E3779B97F4A7C15) & mask, (k[1] + 0xBB67AE8584CAA73B) & mask]
+    return tuple(c)
+
+
+def test_latents_are_standard_normal_and_differ_by_seed():
+    z = np.stack([latent(seed, 129) for seed in range(500)])
+    assert abs(z.mean()) < 0.02
+    assert abs(z.std() - 1) < 0.01
+    assert abs(np.corrcoef(z[:, 0], z[:, 65])[0, 1]) < 0.15
+    assert len({row.tobytes() for row in z}) == 500
+
+
+@given(SEEDS)
+def test_every_seed_becomes_one_number_in_range(seed):
+    assert 0 <= seed_number(seed) <= MAX_SEED
+    assert canonical_seed(canonical_seed(seed)) == canonical_seed(seed)
+    assert FaceRequest(HAPPY, seed) == FaceRequest(HAPPY, canonical_seed(seed))
+
+
+def test_texts_are_hashed_and_numbers_may_be_written_as_text():
+    assert seed_number("Ada") == int.from_bytes(hashlib.sha256(b"Ada").digest()[:8], "little") >> 1
+    assert canonical_seed("7") == 7
+    assert canonical_seed(str(MAX_SEED)) == MAX_SEED
+    for text in ("007", "-1", "+7", "7.0", "٧", str(MAX_SEED + 1)):
+        assert canonical_seed(text) == text
+
+
+@pytest.mark.parametrize("seed", [-1, MAX_SEED + 1, "", "x" * 257, True])
+def test_seeds_out_of_range_are_refused(seed):
+    with pytest.raises(ValueError, match="seed"):
+        FaceRequest(HAPPY, seed)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("intensity", -0.1), ("intensity", 1.6), ("intensity", float("nan")), ("truncation", 1.1)]
+)
+def test_other_values_out_of_range_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        FaceRequest(HAPPY, 1, **{name: value})
+
+
+def test_a_device_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ValueError, match="tpu"):
+        FaceSampler.load(tmp_path / "absent.safetensors", device="tpu")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_gpu_draws_the_same_faces_within_two_grey_levels(generator):
+    from copy import deepcopy
+
+    requests = [FaceRequest(HAPPY, seed) for seed in range(8)]
+    cpu = FaceSampler(deepcopy(generator)).sample(requests).astype(int)
+    gpu = FaceSampler(deepcopy(generator), device="cuda").sample(requests).astype(int)
+    assert np.abs(cpu - gpu).max() <= 2
