@@ -1,0 +1,1 @@
+"""The separate module that makes weights. Imports model, never service."""

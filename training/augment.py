@@ -1,0 +1,61 @@
+"""Differentiable augmentation of all that the discriminator sees, so that a small data set lasts.
+
+Each transformation is applied to an image with the same probability p to real and generated images alike, which does
+not leak into what is generated as long as p stays well below 1 (Karras et al. 2020, section 2.2). p is steered by how
+sure the discriminator is of real images (section 3).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from training.recipe import AugmentRecipe
+
+
+def augment(images: Tensor, p: float, rng: torch.Generator) -> Tensor:
+    """Augment images, float32 ``[N, C, H, W]`` in -1..1, each transformation with probability ``p``.
+
+    Shift by up to an eighth, scale (log-normal, 0.2 octaves), rotation (normal, 6 degrees), brightness (normal, 0.2),
+    contrast (log-normal, 0.5 octaves), and a grey square of half the size. Random numbers are drawn on the CPU from
+    ``rng``, the same count whatever ``p`` is.
+    """
+    n, _, height, width = images.shape
+    draws = torch.randn((8, n), generator=rng)
+    uniform = torch.rand((9, n), generator=rng)
+    if p <= 0:
+        return images
+    on = (uniform[:6] < p).float()
+    shift = (uniform[6:8] * 2 - 1) * 0.25 * on[0]  # grid units: 2 is the whole image
+    scale = torch.exp2(draws[0] * 0.2 * on[1])
+    angle = draws[1] * math.radians(6) * on[2]
+    cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
+    theta = torch.stack([torch.stack([cos, -sin, shift[0]], 1), torch.stack([sin, cos, shift[1]], 1)], 1)
+    moved = (on[:3].sum(0) > 0).nonzero().squeeze(1)
+    if len(moved):  # resampling blurs a little and costs the most: only where something moves
+        where = moved.to(images.device)
+        grid = F.affine_grid(theta[moved].to(images.device), [len(moved), images.shape[1], height, width], False)
+        warped = F.grid_sample(images[where], grid, padding_mode="reflection", align_corners=False)
+        images = images.index_copy(0, where, warped)
+    contrast = torch.exp2(draws[2] * 0.5 * on[3]).to(images.device).view(n, 1, 1, 1)
+    brightness = (draws[3] * 0.2 * on[4]).to(images.device).view(n, 1, 1, 1)
+    images = images * contrast + brightness
+    rows = torch.arange(height).view(1, height, 1)
+    columns = torch.arange(width).view(1, 1, width)
+    middle = uniform[8] * height, (draws[4] * 0.5).sigmoid() * width
+    inside = ((rows - middle[0].view(n, 1, 1)).abs() < height / 4) & (
+        (columns - middle[1].view(n, 1, 1)).abs() < width / 4
+    )
+    hole = (inside & (on[5] > 0).view(n, 1, 1)).unsqueeze(1).to(images.device)
+    return images.masked_fill(hole, 0.0)
+
+
+def steer(p: float, real_sign: float, images: int, recipe: AugmentRecipe) -> float:
+    """Return the next p after ``images`` images on which the mean sign of the real logits was ``real_sign`` (-1..1)."""
+    if recipe.target <= 0:
+        return 0.0
+    step = math.copysign(images / (recipe.speed_kimg * 1000), real_sign - recipe.target)
+    return min(max(p + step, 0.0), recipe.maximum)

@@ -1,0 +1,166 @@
+"""A recipe is data: one TOML file is one frozen dataclass, and a key that the dataclass lacks is refused."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from model.discriminator import DiscriminatorConfig
+from model.generator import GeneratorConfig
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be used; its text is one sentence for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorRecipe:
+    """Shape and optimiser of the generator; resolution, channels and emotions come from the data."""
+
+    latent_dim: int = 128  # entries of z
+    emotion_dim: int = 64  # entries of the embedded emotion vector
+    widths: tuple[int, ...] = (256, 256, 128)  # feature maps at each size, the smallest first
+    lr: float = 3e-4  # Adam's step
+    betas: tuple[float, float] = (0.0, 0.99)  # Adam's decays
+
+
+@dataclass(frozen=True, slots=True)
+class DiscriminatorRecipe:
+    """Shape and optimiser of the discriminator."""
+
+    widths: tuple[int, ...] = (64, 128, 256, 256)  # stem at half the resolution, then blocks
+    lr: float = 6e-4  # Adam's step; twice the generator's (Heusel et al. 2017, TTUR)
+    betas: tuple[float, float] = (0.0, 0.99)  # Adam's decays
+
+
+@dataclass(frozen=True, slots=True)
+class LossRecipe:
+    """What the two networks are trained towards."""
+
+    kind: str = "hinge"  # hinge (Lim & Ye 2017) or bce (Goodfellow et al. 2014, non-saturating)
+    classify_real: float = 1.0  # weight of "name the emotion of a real face" in the discriminator's loss
+    classify_fake: float = 0.1  # weight of "show the emotion that was asked for" in the generator's loss
+
+
+@dataclass(frozen=True, slots=True)
+class DataRecipe:
+    """How images and their labels are drawn."""
+
+    balance: float = 0.5  # an emotion of n images is drawn as n ** (1 - balance): 0 as it comes, 1 all equal
+    hard_labels: float = 0.5  # probability that a soft label is drawn as its largest emotion alone
+    flip: bool = True  # mirror half of the images
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentRecipe:
+    """Adaptive augmentation of what the discriminator sees (Karras et al. 2020, section 3)."""
+
+    target: float = 0.6  # the mean sign of the logits on real faces to steer towards; 0 turns it off
+    speed_kimg: float = 100.0  # thousand images in which the probability can go from 0 to 1
+    maximum: float = 0.6  # bound on the probability
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRecipe:
+    """All of it is driven by one counter, the number of real images seen."""
+
+    total_kimg: float = 1000.0  # thousand images to train for
+    batch: int = 64  # real images a step
+    ema_halflife_kimg: float = 10.0  # half-life of the averaged generator
+    ema_rampup: float = 0.05  # but at most this fraction of the images seen
+    decay_from_kimg: float = 500.0  # the learning rates fall linearly from here ...
+    decay_to: float = 0.1  # ... to this fraction at total_kimg
+    snapshot_kimg: float = 50.0  # write a snapshot and a sample grid this often
+    tick_kimg: float = 5.0  # write a line of statistics this often
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that decides a training run besides its data."""
+
+    name: str = "fer48"
+    seed: int = 0
+    precision: str = "bfloat16"  # arithmetic of both networks: bfloat16 or float32; weights stay float32
+    compile: bool = False  # torch.compile both networks
+    generator: GeneratorRecipe = field(default_factory=GeneratorRecipe)
+    discriminator: DiscriminatorRecipe = field(default_factory=DiscriminatorRecipe)
+    loss: LossRecipe = field(default_factory=LossRecipe)
+    data: DataRecipe = field(default_factory=DataRecipe)
+    augment: AugmentRecipe = field(default_factory=AugmentRecipe)
+    schedule: ScheduleRecipe = field(default_factory=ScheduleRecipe)
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("bfloat16", "float32"):
+            raise RecipeError(f"precision must be 'bfloat16' or 'float32', not {self.precision!r}.")
+        if self.loss.kind not in ("hinge", "bce"):
+            raise RecipeError(f"loss.kind must be 'hinge' or 'bce', not {self.loss.kind!r}.")
+        if self.schedule.batch < 2 or self.schedule.total_kimg <= 0:
+            raise RecipeError("schedule.batch must be at least 2 and schedule.total_kimg above 0.")
+
+    def generator_config(self, resolution: int, channels: int, emotions: tuple[str, ...]) -> GeneratorConfig:
+        """Return the generator's shape for data of this resolution, number of channels and vocabulary."""
+        shape = self.generator
+        return GeneratorConfig(resolution, channels, emotions, shape.latent_dim, shape.emotion_dim, shape.widths)
+
+    def discriminator_config(self, resolution: int, channels: int, emotions: tuple[str, ...]) -> DiscriminatorConfig:
+        """Return the discriminator's shape for data of this resolution, number of channels and vocabulary."""
+        return DiscriminatorConfig(resolution, channels, emotions, self.discriminator.widths)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the recipe as JSON-able nested dictionaries."""
+        return asdict(self)
+
+
+def _build(cls: type[Any], table: dict[str, Any], where: str) -> Any:
+    known = {item.name: item for item in fields(cls)}
+    default = cls()
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in known:
+            raise RecipeError(f"{where}{key} is not a setting; known here: {', '.join(known)}.")
+        old = getattr(default, key)
+        if is_dataclass(old):
+            if not isinstance(value, dict):
+                raise RecipeError(f"{where}{key} must be a table.")
+            values[key] = _build(type(old), value, f"{where}{key}.")
+        elif isinstance(old, tuple) and isinstance(value, list):
+            values[key] = tuple(value)
+        elif isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
+            values[key] = float(value)
+        elif type(value) is type(old):
+            values[key] = value
+        else:
+            raise RecipeError(f"{where}{key} must be of type {type(old).__name__}, not {type(value).__name__}.")
+    return cls(**values)
+
+
+def recipe_from_dict(table: dict[str, Any]) -> Recipe:
+    """Build a recipe from nested dictionaries, as :meth:`Recipe.to_dict` gives them.
+
+    Raises:
+        RecipeError: a key is unknown, a value has the wrong type or is out of range.
+    """
+    recipe: Recipe = _build(Recipe, table, "")
+    return recipe
+
+
+def load_recipe(recipe: str | Path) -> Recipe:
+    """Load a recipe by the name of one that ships (``fer48``) or by the path of a TOML file.
+
+    Raises:
+        RecipeError: there is no such recipe, or the file is not a recipe.
+    """
+    path = Path(recipe)
+    shipped = Path(__file__).parent / "recipes"
+    if path.suffix != ".toml":
+        path = shipped / f"{recipe}.toml"
+    if not path.is_file():
+        names = ", ".join(sorted(item.stem for item in shipped.glob("*.toml")))
+        raise RecipeError(f"there is no recipe {str(recipe)!r}; name a .toml file or one of: {names}.")
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not valid TOML: {error}.") from error
+    return recipe_from_dict({"name": path.stem, **table})
