@@ -1,0 +1,1 @@
+"""Routes, one file a capability. A route only translates: HTTP in, a call of the engine, HTTP out."""

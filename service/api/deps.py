@@ -1,0 +1,34 @@
+"""What routes ask for, as annotated aliases."""
+
+from __future__ import annotations
+
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+
+from service.api.errors import Problem
+from service.engine import Engine, Sampler
+
+
+def _engine(request: Request) -> Engine:
+    return cast(Engine, request.app.state.engine)
+
+
+def _sampler(request: Request) -> Sampler:
+    return cast(Sampler, request.app.state.sampler)
+
+
+def json_only(request: Request) -> None:
+    """Refuse a body that does not call itself JSON, before anybody tries to read it as such."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    main, _, sub = kind.partition("/")
+    if main != "application" or not (sub == "json" or sub.endswith("+json")):
+        raise Problem(
+            415,
+            "Send the body as JSON, with the header 'Content-Type: application/json'.",
+            headers={"Accept": "application/json"},
+        )
+
+
+EngineDep = Annotated[Engine, Depends(_engine)]
+SamplerDep = Annotated[Sampler, Depends(_sampler)]

@@ -1,0 +1,159 @@
+"""Errors as RFC 9457 problem details (``application/problem+json``), whatever goes wrong.
+
+Own code because it is the smaller room: the packages that do it for FastAPI put the text of an unexpected
+exception into the answer, and none knows what a field allows, which is most of what is here.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from service.api.schemas import FieldError, GenerateRequest, ProblemDetails
+from service.api.validation import field_errors
+from service.engine import EngineFailed, EngineStopped, QueueFull
+
+MEDIA_TYPE: Final = "application/problem+json"
+# RFC 9110's names, which Python has from 3.13 on.
+_TITLES: Final = {413: "Content Too Large", 422: "Unprocessable Content"}
+
+
+class Problem(HTTPException):
+    """Raise it anywhere in a request to answer with a problem."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        errors: list[FieldError] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(status, detail, headers)
+        self.errors = errors
+
+
+def invalid(errors: list[FieldError]) -> Problem:
+    """Make the 422 that reports ``errors``; its detail is the first of them."""
+    more = f" ({len(errors) - 1} more in 'errors'.)" if len(errors) > 1 else ""
+    return Problem(422, errors[0].detail + more, errors=errors)
+
+
+def problem_response(problem: HTTPException) -> Response:
+    """Write a problem down."""
+    details = ProblemDetails(
+        title=_title(problem.status_code),
+        status=problem.status_code,
+        detail=problem.detail or HTTPStatus(problem.status_code).description,
+        errors=getattr(problem, "errors", None),
+    )
+    return Response(
+        details.model_dump_json(exclude_none=True),
+        problem.status_code,
+        problem.headers,
+        media_type=MEDIA_TYPE,
+    )
+
+
+def _title(status: int) -> str:
+    return _TITLES.get(status) or HTTPStatus(status).phrase
+
+
+#: What the framework says of itself is too short to act on.
+_FRAMEWORK = {
+    404: "There is nothing at this address; /docs describes what there is.",
+    405: "This address does not take that method; the Allow header names those it takes.",
+    400: "The body could not be read as JSON.",
+}
+
+
+async def _on_http(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if not isinstance(error, Problem) and error.status_code in _FRAMEWORK:
+        error = Problem(error.status_code, _FRAMEWORK[error.status_code], headers=dict(error.headers or {}))
+    return problem_response(error)
+
+
+async def _on_invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return problem_response(invalid(field_errors(error.errors())))
+
+
+async def _on_full(_: Request, __: Exception) -> Response:
+    detail = "Too many faces are waiting; try again in a second."
+    return problem_response(Problem(503, detail, headers={"Retry-After": "1"}))
+
+
+async def _on_stopped(_: Request, __: Exception) -> Response:
+    return problem_response(Problem(503, "No face can be drawn at the moment; /readyz says when it can."))
+
+
+async def _on_bug(_: Request, __: Exception) -> Response:
+    # The server's error log has the traceback; the answer has nothing of it.
+    return problem_response(Problem(500, "Something went wrong in the service; the request may be sent again."))
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    """Make every error of ``app`` a problem, and let its OpenAPI document know the schema."""
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(QueueFull, _on_full)
+    app.add_exception_handler(EngineStopped, _on_stopped)
+    app.add_exception_handler(EngineFailed, _on_bug)  # logged where it was raised
+    app.add_exception_handler(Exception, _on_bug)
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = get_openapi(
+                title=app.title,
+                version=app.version,
+                summary=app.summary,
+                description=app.description,
+                license_info=app.license_info,
+                routes=app.routes,
+                tags=app.openapi_tags,
+            )
+            schemas = document.setdefault("components", {}).setdefault("schemas", {})
+            # Problem has no route that would bring it here, and FastAPI rounds a seed's maximum to a double.
+            exact: dict[str, type[BaseModel]] = {
+                "Problem": ProblemDetails,
+                "GenerateRequest": GenerateRequest,
+            }
+            for name, model in exact.items():
+                schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+                schemas.update(schema.pop("$defs", {}))
+                schemas[name] = schema
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    # FastAPI documents that a method may be replaced so; mypy does not know of it.
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def documented(
+    status: int, detail: str, errors: list[FieldError] | None = None, **headers: str
+) -> dict[int | str, dict[str, Any]]:
+    """Return a route's ``responses`` entry for a problem; ``headers`` are name to meaning."""
+    example = ProblemDetails(title=_title(status), status=status, detail=detail, errors=errors)
+    entry: dict[str, Any] = {
+        "description": _title(status),
+        "content": {
+            MEDIA_TYPE: {
+                "schema": {"$ref": "#/components/schemas/Problem"},
+                "example": example.model_dump(exclude_none=True),
+            }
+        },
+    }
+    if headers:
+        entry["headers"] = {
+            name.replace("_", "-"): {"description": meaning, "schema": {"type": "string"}}
+            for name, meaning in headers.items()
+        }
+    return {status: entry}

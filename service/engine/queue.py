@@ -1,0 +1,54 @@
+"""Jobs on their way from the event loop to the inference thread."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Sequence
+
+from service.engine.job import Job
+
+
+class Closed(Exception):
+    """The queue takes no more jobs."""
+
+
+class JobQueue:
+    """First in, first out, between one event loop and one taker. All methods may be called from any thread.
+
+    It has no bound of its own: :class:`service.engine.Engine` bounds the faces that are *unanswered*, so that
+    a slow encoder meets the same limit as a slow sampler.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: deque[Job] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def put(self, job: Job) -> None:
+        """Append a job. Raises :class:`Closed` after :meth:`close`."""
+        with self._changed:
+            if self._closed:
+                raise Closed
+            self._jobs.append(job)
+            self._changed.notify()
+
+    def take(self, most: int) -> Sequence[Job]:
+        """Wait for a job, then return what is queued, at most ``most``; empty once closed and drained."""
+        with self._changed:
+            while not self._jobs and not self._closed:
+                self._changed.wait()
+            return [self._jobs.popleft() for _ in range(min(most, len(self._jobs)))]
+
+    def discard(self, job: Job) -> None:
+        """Take a job out again if it is still waiting."""
+        # ValueError: already taken; the inference thread looks once more before it computes.
+        with self._changed, contextlib.suppress(ValueError):
+            self._jobs.remove(job)
+
+    def close(self) -> None:
+        """Refuse new jobs; those already queued can still be taken."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()

@@ -1,0 +1,141 @@
+"""The process that serves: weights, socket, server, signals."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import socket
+import sys
+from types import FrameType
+from typing import Any
+
+from service.settings import Settings, SettingsError
+
+_BACKLOG = 2048
+# Longer than clients and proxies keep an idle connection (60 s is common), so that it is they who close it: a
+# request that meets a closing connection is lost.
+_KEEP_ALIVE = 75
+
+
+class _Stop(BaseException):
+    """SIGTERM or SIGINT. Not an Exception, so that nothing on the way takes it for a failure."""
+
+
+class _Refused(Exception):
+    """The service cannot start; the text is one sentence for the user."""
+
+
+def run(**given: Any) -> int:
+    """Read the settings (``None`` counts as not given) and :func:`serve`."""
+    try:
+        settings = Settings.read(**given)
+    except SettingsError as error:
+        return _fail(str(error))
+    return serve(settings)
+
+
+def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT. Call it from the main thread.
+
+    Returns:
+        The exit code: 0 after a signal; 1, after one sentence on standard error, if it could not start.
+    """
+    # uvicorn handles signals while it runs and raises them again when it is done, which would end the process
+    # with the signal's code instead of 0. And a signal must work in the seconds before, while torch loads.
+    before = {number: signal.signal(number, _on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        return _serve(settings)
+    except _Stop:
+        return 0
+    except _Refused as error:
+        return _fail(str(error))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _serve(settings: Settings) -> int:
+    # Bound first, so that a port in use is told at once; listening last, so that nobody meets half a service.
+    with _bind(settings.host, settings.port) as listener:
+        # Imported here, for they take seconds.
+        import uvicorn
+
+        from model import EmotionMix, FaceRequest, FaceSampler, WeightsError
+        from service.app import create_app
+
+        try:
+            sampler = FaceSampler.load(settings.weights, settings.device)
+        except (WeightsError, ValueError) as error:
+            raise _Refused(str(error)) from error
+        try:
+            # The first face pays for what torch sets up then; nobody should wait for that.
+            sampler.sample([FaceRequest(EmotionMix.parse(sampler.emotions[0], sampler.emotions), 0)])
+        except Exception as error:
+            reason = str(error).partition("\n")[0]
+            raise _Refused(f"{sampler.name} draws no face on {sampler.device}: {reason}.") from error
+        server = uvicorn.Server(
+            uvicorn.Config(
+                create_app(settings, sampler),
+                log_level=settings.log_level,
+                access_log=False,
+                server_header=False,
+                backlog=_BACKLOG,
+                timeout_keep_alive=_KEEP_ALIVE,
+                timeout_graceful_shutdown=settings.grace_seconds,
+            )
+        )
+        try:
+            listener.listen(_BACKLOG)
+        except OSError as error:
+            raise _Refused(_why(error, settings.host, settings.port)) from error
+        _announce(settings.host, listener.getsockname()[1], f"{sampler.name} on {sampler.device}")
+        server.run(sockets=[listener])
+        return 0 if server.started else 1
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError) as error:
+        raise _Refused(
+            f"cannot listen on {host!r}: no such host; use an address of this machine with --host."
+        ) from error
+    # One socket, and IPv4 where a name has both: what people type into curl is 127.0.0.1.
+    family, kind, protocol, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise _Refused(_why(error, host, port)) from error
+    return listener
+
+
+def _why(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} on {host} is in use; choose another with --port, or stop what uses it."
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{host!r} is no address of this machine; choose one with --host."
+    if error.errno == errno.EACCES:
+        return f"port {port} may not be used by this user; choose one above 1023 with --port."
+    return f"cannot listen on {host} port {port}: {error.strerror}."
+
+
+def _announce(host: str, port: int, what: str) -> None:
+    # A wildcard is no address to connect to.
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    address = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
+    body = """'{"emotion": "happy", "seed": 7}'"""
+    print(f"emoface serves {what} at {address}  (documentation: {address}/docs, stop: Ctrl+C)")
+    print("Save a face:")
+    print(f"  curl -f {address}/generate -H 'Content-Type: application/json' -d {body} -o happy.png", flush=True)
+
+
+def _on_signal(number: int, frame: FrameType | None) -> None:
+    raise _Stop
+
+
+def _fail(sentence: str) -> int:
+    print(f"emoface: {sentence}", file=sys.stderr)
+    return 1

@@ -1,0 +1,69 @@
+"""The service's settings in one typed class; each is also an environment variable ``EMOFACE_<NAME>``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; its text is one sentence for the user."""
+
+
+class Settings(BaseSettings):
+    """What the service needs to know. Values given to the constructor win over the environment.
+
+    Use :meth:`read` where a wrong value should become one sentence.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="EMOFACE_", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    weights: Annotated[
+        Path | None,
+        Field(description="the path of a .safetensors file of emoface weights (default: those that ship)"),
+    ] = None
+    host: Annotated[str, Field(min_length=1, description="the name or address to listen on")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535, description="a port from 0 to 65535, where 0 takes any free one")] = 8000
+    device: Annotated[
+        str,
+        Field(
+            pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$",
+            description='"auto" (the GPU when there is one), "cpu", "cuda" or "cuda:N"',
+        ),
+    ] = "auto"
+    queue_limit: Annotated[
+        int, Field(ge=1, le=1_000_000, description="how many faces may be in work or wait, from 1 to 1000000")
+    ] = 1024
+    max_batch: Annotated[
+        int, Field(ge=1, le=1024, description="how many faces are computed at once at most, from 1 to 1024")
+    ] = 32
+    encoder_threads: Annotated[int, Field(ge=1, le=64, description="how many threads encode images, from 1 to 64")] = 2
+    grace_seconds: Annotated[
+        int,
+        Field(ge=0, le=3600, description="how many seconds open requests get at shutdown, from 0 to 3600"),
+    ] = 10
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Field(description='"debug", "info", "warning" or "error"'),
+    ] = "warning"
+
+    @classmethod
+    def read(cls, **given: Any) -> Settings:
+        """Build the settings from ``given`` (values of ``None`` count as not given) and the environment.
+
+        Raises:
+            SettingsError: a value cannot be used; the sentence names it and what is allowed.
+        """
+        present = {name: value for name, value in given.items() if value is not None}
+        try:
+            return cls(**present)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = str(first["loc"][0]) if first["loc"] else "settings"
+            field = cls.model_fields.get(name)
+            rule = field.description if field is not None else first["msg"]
+            source = name if name in present else f"EMOFACE_{name.upper()}"
+            raise SettingsError(f"{source} must be {rule}; it is {str(first['input'])[:80]!r}.") from None

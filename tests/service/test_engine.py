@@ -1,0 +1,236 @@
+"""The engine by itself: batching, bounds, cancellation and faults."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from model import EmotionMix, FaceRequest, encode_face
+from model.emotions import FER2013
+from service.engine import Encoding, Engine, EngineFailed, EngineStopped, QueueFull
+from tests.service.serving import StubSampler, until
+
+
+def wish(seed: int) -> FaceRequest:
+    return FaceRequest(EmotionMix.parse("happy", FER2013), seed)
+
+
+def with_engine(
+    test: Callable[[Engine, StubSampler], Awaitable[None]], *, limit: int = 100, max_batch: int = 32
+) -> StubSampler:
+    """Run a coroutine function against a started engine, and stop the engine whatever happens."""
+    sampler = StubSampler()
+
+    async def main() -> None:
+        engine = Engine(sampler, limit=limit, max_batch=max_batch, encoder_threads=2)
+        engine.start()
+        try:
+            await test(engine, sampler)
+        finally:
+            sampler.gate.set()
+            await asyncio.to_thread(engine.stop)
+        assert not engine.alive
+        assert engine.unanswered == 0
+
+    asyncio.run(main())
+    return sampler
+
+
+async def ask(engine: Engine, *seeds: int) -> list[asyncio.Task[bytes]]:
+    """Ask for faces, and come back when all of them are in the queue."""
+    tasks = [asyncio.create_task(engine.face(wish(seed), Encoding())) for seed in seeds]
+    await asyncio.sleep(0)
+    return tasks
+
+
+async def occupy(engine: Engine, sampler: StubSampler) -> asyncio.Task[bytes]:
+    """Keep the inference thread busy with seed 0 until the gate opens."""
+    sampler.gate.clear()
+    (task,) = await ask(engine, 0)
+    await until(sampler.entered.is_set)
+    return task
+
+
+def test_takes_what_is_queued_up_to_the_largest_batch() -> None:
+    async def scenario(engine: Engine, sampler: StubSampler) -> None:
+        first = await occupy(engine, sampler)
+        rest = await ask(engine, 1, 2, 3, 4, 5)
+        sampler.gate.set()
+        await asyncio.gather(first, *rest)
+
+    sampler = with_engine(scenario, max_batch=3)
+    assert [[r.seed for r in batch] for batch in sampler.batches] == [[0], [1, 2, 3], [4, 5]]
+
+
+def test_every_face_goes_to_who_asked_for_it() -> None:
+    async def scenario(engine: Engine, sampler: StubSampler) -> None:
+        sizes = [None, 48, 64, 300, 48, None]
+        formats: list[Any] = ["png", "jpeg", "webp", "png", "png", "webp"]
+        wishes = [(wish(n), Encoding(size, kind)) for n, (size, kind) in enumerate(zip(sizes, formats, strict=True))]
+        answers = await asyncio.gather(*(engine.face(request, encoding) for request, encoding in wishes))
+        for answer, (request, encoding) in zip(answers, wishes, strict=True):
+            pixels = StubSampler().sample([request])[0]
+            assert answer == encode_face(pixels, encoding.size, encoding.format)
+
+    with_engine(scenario)
+
+
+def test_a_cancelled_face_is_never_computed() -> None:
+    async def scenario(engine: Engine, sampler: StubSampler) -> None:
+        first = await occupy(engine, sampler)
+        tasks = await ask(engine, 1, 2, 3)
+        tasks[1].cancel()
+        await asyncio.wait([tasks[1]])
+        assert engine.unanswered == 3
+        sampler.gate.set()
+        await asyncio.gather(first, tasks[0], tasks[2])
+
+    assert with_engine(scenario).seeds == [0, 1, 3]
+
+
+def test_a_face_cancelled_while_it_is_computed_is_dropped_and_the_others_arrive() -> None:
+    async def scenario(engine: Engine, sampler: StubSampler) -> None:
+        first = await occupy(engine, sampler)
+        first.cancel()
+        await asyncio.wait([first])
+        (second,) = await ask(engine, 1)
+        sampler.gate.set()
+        assert await second
+
+    with_engine(scenario)
+
+
+def test_the_bound_counts_unanswered_faces_and_frees_places() -> None:
+    async def scenario(engine: Engine, sampler: StubSampler) -> None:
+        first = await occupy(engine, sampler)
+        waiting = await ask(engine, 1, 2)
+        with pytest.raises(QueueFull):
+            await engine.face(wish(3), Encoding())
+        waiting[0].cancel()
+        await asyncio.wait([waiting[0]])
+        (late,) = await ask(engine, 4)  # the cancelled face's place
+        sampler.gate.set()
+        await asyncio.gather(first, waiting[1], late)
+        assert await engine.face(wish(5), Encoding())
+
+    assert with_engine(scenario, limit=3).seeds == [0, 2, 4, 5]
+
+
+def test_an_exception_fails_its_batch_only(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(engine: Engine, sampler: StubSampler) -> None:
+        first = await occupy(engine, sampler)
+        doomed = await ask(engine, 1, 2)
+        sampler.gate.set()
+        await first
+        # The second batch may have run by now without harm; make sure that one with the error does run.
+        await asyncio.gather(*doomed)
+        sampler.error = RuntimeError("boom")
+        sampler.gate.clear()
+        sampler.entered.clear()
+        failing = await ask(engine, 3, 4)
+        await until(sampler.entered.is_set)
+        (healthy,) = await ask(engine, 5)
+        sampler.gate.set()
+        outcomes = await asyncio.gather(*failing, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [EngineFailed, EngineFailed]
+        assert await healthy
+        assert engine.alive
+
+    with caplog.at_level(logging.ERROR, "service"):
+        with_engine(scenario)
+    assert "a batch of 2 faces failed" in caplog.text
+    assert "boom" in caplog.text
+
+
+def test_a_face_that_cannot_be_written_fails_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def picky(pixels: Any, size: int | None, format: str, text: Any) -> bytes:
+        if size == 64:
+            raise OSError("no")
+        return encode_face(pixels, size, format, text)
+
+    monkeypatch.setattr("service.engine.encoder.encode_face", picky)
+
+    async def scenario(engine: Engine, sampler: StubSampler) -> None:
+        first = await occupy(engine, sampler)
+        bad = asyncio.create_task(engine.face(wish(1), Encoding(64)))
+        good = asyncio.create_task(engine.face(wish(2), Encoding(65)))
+        await asyncio.sleep(0)
+        sampler.gate.set()
+        assert await first
+        assert await good
+        with pytest.raises(EngineFailed):
+            await bad
+
+    assert len(with_engine(scenario).batches) == 2
+    assert "a face could not be encoded" in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_when_the_thread_dies_everybody_gets_an_answer() -> None:
+    async def scenario(engine: Engine, sampler: StubSampler) -> None:
+        first = await occupy(engine, sampler)
+        waiting = await ask(engine, 1, 2)
+        sampler.error = SystemExit("out of the blue")
+        sampler.gate.set()
+        outcomes = await asyncio.wait_for(asyncio.gather(first, *waiting, return_exceptions=True), 10)
+        assert {type(outcome) for outcome in outcomes} == {EngineStopped}
+        await until(lambda: not engine.alive)
+        with pytest.raises(EngineStopped):
+            await engine.face(wish(3), Encoding())
+
+    with_engine(scenario)
+
+
+def test_stop_finishes_what_is_queued() -> None:
+    async def scenario(engine: Engine, sampler: StubSampler) -> None:
+        first = await occupy(engine, sampler)
+        rest = await ask(engine, 1, 2)
+        stopping = asyncio.create_task(asyncio.to_thread(engine.stop))
+        sampler.gate.set()
+        assert all(await asyncio.gather(first, *rest))
+        await stopping
+        with pytest.raises(EngineStopped):
+            await engine.face(wish(3), Encoding())
+
+    assert with_engine(scenario).seeds == [0, 1, 2]
+
+
+def test_stop_does_not_wait_for_a_sampler_that_hangs() -> None:
+    async def scenario(engine: Engine, sampler: StubSampler) -> None:
+        first = await occupy(engine, sampler)
+        await asyncio.to_thread(engine.stop, 0.05)
+        assert engine.alive
+        first.cancel()
+        await asyncio.wait([first])
+
+    with_engine(scenario)
+
+
+def test_a_batch_comes_home_in_one_hop_and_a_large_face_in_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(engine: Engine, sampler: StubSampler) -> None:
+        first = await occupy(engine, sampler)
+        loop = asyncio.get_running_loop()
+        hops: list[tuple[str, int]] = []
+        real = loop.call_soon_threadsafe
+
+        def counting(callback: Any, *args: Any, **kwargs: Any) -> Any:
+            if callback.__module__ == "service.engine.engine":
+                hops.append((threading.current_thread().name.rpartition("_")[0], len(args[0])))
+            return real(callback, *args, **kwargs)
+
+        monkeypatch.setattr(loop, "call_soon_threadsafe", counting)
+        small = await ask(engine, *range(1, 9))
+        large = asyncio.create_task(engine.face(wish(9), Encoding(512)))
+        await asyncio.sleep(0)
+        sampler.gate.set()
+        await asyncio.gather(first, *small, large)
+        assert sorted(hops) == [("emoface-encoder", 1), ("emoface-encoder", 1), ("emoface-encoder", 8)]
+
+    with_engine(scenario)
