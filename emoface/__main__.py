@@ -1,0 +1,5 @@
+"""``python -m emoface``."""
+
+from emoface.cli import main
+
+main()

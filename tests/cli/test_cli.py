@@ -1,0 +1,152 @@
+"""The command line as a user types it: real processes, small weights."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from emoface.cli import app
+from model import EmotionMix, FaceRequest, FaceSampler
+from model.generator import Generator, GeneratorConfig
+from model.weights import save_weights
+
+
+def emoface(*arguments: object, **options: object) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "emoface", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, timeout=120, check=False, **options)  # type: ignore[call-overload]
+
+
+def in_process(*arguments: object) -> Result:
+    """The same without a new interpreter, for the many cases that only differ in what they are told."""
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    save_weights(path, Generator(GeneratorConfig(resolution=24, widths=(16, 16), latent_dim=8)), {})
+    return path
+
+
+def test_help_lists_the_verbs_and_loads_no_torch():
+    probe = "import sys; sys.argv = ['emoface', '--help']\ntry:\n import emoface.__main__\nexcept SystemExit: pass\n"
+    probe += "print('loaded', sorted({'torch', 'fastapi', 'numpy'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=True)
+    for verb in ("serve", "generate", "prepare", "train"):
+        assert verb in done.stdout
+    assert done.stdout.rstrip().endswith("loaded []")
+
+
+def test_generate_writes_the_samplers_pixels_and_says_who_it_is(weights, tmp_path):
+    done = emoface("generate", "happy", "--seed", 7, "-o", tmp_path / "happy.png", "--weights", weights)
+    assert done.returncode == 0, done.stderr
+    assert b"happy, seed 7" in done.stderr
+    sampler = FaceSampler.load(weights, "cpu")
+    expected = sampler.sample([FaceRequest(EmotionMix.parse("happy", sampler.emotions), 7)])[0, :, :, 0]
+    with Image.open(tmp_path / "happy.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), expected)
+        assert image.info["emoface:seed"] == "7"
+        assert image.info["emoface:sha256"] == sampler.sha256
+
+
+def test_generate_reads_mixes_and_text_seeds_and_writes_to_stdout(weights):
+    arguments = ["joy=0.7,surprise=0.3", "--seed", "Ada", "-o", "-", "--size", 96, "--weights", weights]
+    done = emoface("generate", *arguments)
+    with Image.open(io.BytesIO(done.stdout)) as image:
+        assert image.size == (96, 96)
+        assert image.info["emoface:emotion"] == "happy=0.7,surprise=0.3"
+        assert image.info["emoface:seed"] == "Ada"
+    assert in_process("generate", *arguments).stdout_bytes == done.stdout
+
+
+def test_without_a_seed_one_is_drawn_and_told(weights, tmp_path):
+    told = []
+    for name in ("a.png", "b.png"):
+        done = in_process("generate", "sad", "-o", tmp_path / name, "--weights", weights)
+        told.append(int(done.stderr.rsplit("seed ", 1)[1]))
+    assert told[0] != told[1]
+    in_process("generate", "sad", "--seed", told[0], "-o", tmp_path / "again.png", "--weights", weights)
+    assert (tmp_path / "again.png").read_bytes() == (tmp_path / "a.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["hapy"], "unknown emotion 'hapy'; did you mean 'happy'? Known: angry"),
+        (["happy=x"], "'happy=x' is no emotion=weight"),
+        (["happy=0"], "sums to nothing"),
+        (["happy", "--seed", ""], "1 to 256 characters"),
+        (["happy", "--intensity", "3"], "intensity must be from 0 to 1.5"),
+        (["happy", "-o", "face.tiff"], "end it in one of .png"),
+        (["happy", "-o", "no/such/folder/face.png"], "cannot write no/such/folder/face.png: No such file"),
+        (["happy", "--device", "tpu"], "device 'tpu' is not available"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_1(weights, tmp_path, arguments, says, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = in_process("generate", *arguments, "--weights", weights)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("emoface: ")
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_are_not_there_are_named(tmp_path):
+    done = in_process("generate", "happy", "--weights", tmp_path / "none.safetensors", "-o", tmp_path / "x.png")
+    assert done.exit_code == 1
+    assert "none.safetensors' cannot be used: there is no such file." in done.stderr
+
+
+def test_prepare_then_train_then_generate(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [f"{row % 7},{' '.join(map(str, rng.integers(0, 256, 48 * 48)))},Training" for row in range(150)]
+    rows[3] = "9" + rows[3][1:]
+    (tmp_path / "fer2013.csv").write_text("emotion,pixels,Usage\n" + "\n".join(rows) + "\n")
+    done = emoface("prepare", "fer2013", tmp_path / "fer2013.csv", tmp_path / "x.zip")
+    assert done.returncode == 0, done.stderr
+    assert b"149 faces of 150 rows, 1 bad" in done.stdout
+    assert b"line 5:" in done.stderr
+    (tmp_path / "quick.toml").write_text(
+        "[generator]\nwidths = [16, 16]\n[discriminator]\nwidths = [8, 16]\n"
+        "[schedule]\nbatch = 8\ntotal_kimg = 0.04\ntick_kimg = 0.02\n"
+    )
+    run = ["--data", tmp_path / "x.zip", "--out", tmp_path / "run", "--device", "cpu"]
+    done = emoface("train", tmp_path / "quick.toml", *run)
+    assert done.returncode == 0, done.stderr
+    assert b"finished: 40 images" in done.stdout
+    assert b"img/s" in done.stderr
+    trained = tmp_path / "run" / "quick-000000.safetensors"
+    assert in_process("generate", "fear", "-o", tmp_path / "f.png", "--weights", trained).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["train", "nope", "--data", "x.zip", "--out", "run"], "there is no recipe 'nope'"),
+        (["train", "fer48"], "training needs --data"),
+        (["train", "fer48", "--data", "none.zip", "--out", "run"], "none.zip"),
+        (["prepare", "fer2013", "none.csv", "x.zip"], "none.csv"),
+    ],
+)
+def test_other_verbs_fail_in_one_sentence_too(tmp_path, arguments, says, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = in_process(*arguments)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("emoface: ")
+    assert says in done.stderr
+
+
+def test_describe_prints_parameters_and_multiply_adds():
+    done = in_process("train", "fer48", "--describe")
+    assert "3,310,340" in done.stdout
+    assert "1,781,769" in done.stdout
