@@ -5,6 +5,7 @@ The rooms are imported inside the verbs: ``--help`` must not wait for torch.
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -73,9 +74,12 @@ def generate(
     import secrets
 
     from model import EmotionMix, FaceRequest, FaceSampler, WeightsError, encode_face
+    from model.files import write_whole
     from model.provenance import describe
 
     person: int | str = secrets.randbelow(2**53) if seed is None else seed
+    if seed is not None and re.fullmatch(r"-?(0|[1-9][0-9]*)", seed):
+        person = int(seed)  # a number out of range is a mistake, not a name
     formats = {".png": "png", ".webp": "webp", ".jpg": "jpeg", ".jpeg": "jpeg"}
     out = out or Path("face.png")
     format = "png" if str(out) == "-" else formats.get(out.suffix.lower())
@@ -88,7 +92,7 @@ def generate(
         if str(out) == "-":
             sys.stdout.buffer.write(picture)
         else:
-            out.write_bytes(picture)
+            write_whole(out, picture)
     except OSError as error:
         _fail(f"cannot write {out}: {error.strerror}.")
     except (WeightsError, ValueError) as error:
@@ -208,8 +212,10 @@ def train(
 
         try:
             result = run(plan, data, out, minutes=minutes, device=device, report=report)
-        except (DataError, SnapshotError, TrainingError) as error:
+        except (DataError, SnapshotError, TrainingError, ValueError) as error:
             _fail(error)
+        except OSError as error:
+            _fail(f"the run in {out} stopped: {error.strerror}; what was saved before is whole.")
     why = {"done": "finished", "minutes": "out of time, saved", "signal": "stopped, saved"}[result.reason]
     typer.echo(f"{why}: {result.cur_nimg:,} images in {result.seconds / 60:.1f} minutes, weights {result.weights}")
 
@@ -220,8 +226,12 @@ def _describe(plan: Any) -> None:
 
     from training.describe import describe_networks
 
+    try:
+        rows = describe_networks(plan)
+    except ValueError as error:
+        _fail(f"this recipe's networks cannot be built: {error}")
     table = Table("network", "parameters", "multiply-adds / image", title=f"{plan.name}: 48x48, 1 channel, 8 emotions")
-    for name, parameters, macs in describe_networks(plan):
+    for name, parameters, macs in rows:
         table.add_row(name, f"{parameters:,}", f"{macs:,}")
     Console().print(table)
 

@@ -69,7 +69,8 @@ def canonical_emotion(name: str, vocabulary: Sequence[str]) -> str:
         UnknownEmotion: nothing in ``vocabulary`` is called so.
     """
     key = name.strip().lower()
-    key = ALIASES.get(key, key)
+    if key not in vocabulary:  # a vocabulary's own names come first: somebody's weights may be called by our aliases
+        key = ALIASES.get(key, key)
     if key not in vocabulary:
         raise UnknownEmotion(name, vocabulary)
     return key
@@ -118,7 +119,10 @@ class EmotionMix:
 
         Raises:
             UnknownEmotion: the mix names an emotion that ``vocabulary`` lacks.
+            EmotionError: ``vocabulary`` has no neutral to measure an intensity other than 1 from.
         """
+        if intensity != 1 and NEUTRAL not in vocabulary:
+            raise EmotionError(f"these weights know no {NEUTRAL!r} to measure intensity from: it must be 1.")
         mix = dict(self.weights)
         for name in mix:
             if name not in vocabulary:

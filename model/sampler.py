@@ -45,6 +45,10 @@ class FaceRequest:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", canonical_seed(self.seed))
+        for name in ("intensity", "truncation"):
+            object.__setattr__(
+                self, name, float(getattr(self, name)) + 0.0
+            )  # 1 is 1.0 and -0.0 is 0.0: one key, one text
         if not 0 <= self.intensity <= MAX_INTENSITY:
             raise ValueError(f"intensity must be from 0 to {MAX_INTENSITY}.")
         if not 0 <= self.truncation <= 1:
@@ -63,6 +67,10 @@ def canonical_seed(seed: int | str) -> int | str:
     if isinstance(seed, str):
         if not 0 < len(seed) <= MAX_SEED_TEXT:
             raise ValueError(f"a seed that is a text must have 1 to {MAX_SEED_TEXT} characters.")
+        try:
+            seed.encode()
+        except UnicodeEncodeError:
+            raise ValueError("a seed that is a text must be valid Unicode.") from None
         if len(seed) <= 19 and seed.isascii() and seed.isdecimal() and str(int(seed)) == seed and int(seed) <= MAX_SEED:
             return int(seed)
         return seed
@@ -79,7 +87,7 @@ def seed_number(seed: int | str) -> int:
     """
     seed = canonical_seed(seed)
     if isinstance(seed, str):
-        return int.from_bytes(hashlib.sha256(seed.encode("utf-8", "surrogatepass")).digest()[:8], "little") >> 1
+        return int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "little") >> 1
     return seed
 
 
@@ -96,6 +104,26 @@ def latent(seed: int | str, size: int) -> NDArray[np.float32]:
     radius, angle = np.sqrt(-2.0 * np.log(uniform[:half])), 2.0 * math.pi * uniform[half:]
     normal = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])
     return normal[:size].astype(np.float32)
+
+
+def choose_device(device: str) -> str:
+    """Return ``device`` once it is known to work; ``auto`` is the GPU where there is one, else the CPU.
+
+    Raises:
+        ValueError: there is no such device, or it has no memory left; one sentence.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        if torch.device(device).type not in _BATCH:
+            raise RuntimeError("not one of cpu, cuda, cuda:N")
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise ValueError(
+            f"device {device!r} is not available ({reason}); use 'cpu', or 'auto' to take what there is."
+        ) from error
+    return device
 
 
 class FaceSampler:
@@ -135,10 +163,7 @@ class FaceSampler:
             ValueError: the device is not there.
         """
         path = Path(path) if path is not None else default_weights()
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        if device != "cpu" and not (device.startswith("cuda") and torch.cuda.is_available()):
-            raise ValueError(f"device {device!r} is not available; use 'cpu', or 'auto' to take what there is.")
+        device = choose_device(device)
         generator, card, sha256 = load_generator(path)
         return cls(generator, card=card, sha256=sha256, name=path.stem, device=device, batch_size=batch_size)
 
@@ -178,7 +203,11 @@ class FaceSampler:
 
     @torch.inference_mode()
     def _draw(self, latents: NDArray[np.float32], emotions: NDArray[np.float32]) -> NDArray[np.uint8]:
-        images = self._generator(torch.from_numpy(latents).to(self.device), torch.from_numpy(emotions).to(self.device))
+        # On a GPU: one way to compute a shape, and whole float32 products, not the 10 bits of TF32.
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            images = self._generator(
+                torch.from_numpy(latents).to(self.device), torch.from_numpy(emotions).to(self.device)
+            )
         grey = images.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
         pixels: NDArray[np.uint8] = grey.permute(0, 2, 3, 1).contiguous().cpu().numpy()
         return pixels

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from model.files import write_whole
 from model.generator import Generator, GeneratorConfig
 
 FORMAT: Final = 1
@@ -69,13 +70,8 @@ def save_weights(
     header |= {"format": FORMAT, "sha256": digest}
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        # Written here and not by safetensors, which lets nobody but the owner read the file.
-        partial.write_bytes(save(tensors, {"emoface": json.dumps(header, sort_keys=True)}))
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    # Not by safetensors' own save_file, which lets nobody but the owner read the file.
+    write_whole(path, save(tensors, {"emoface": json.dumps(header, sort_keys=True)}))
     return digest
 
 
@@ -111,11 +107,17 @@ def load_generator(path: Path | str) -> tuple[Generator, dict[str, Any], str]:
         raise WeightsError(path, f"its header describes no generator of this version ({error}).") from error
     if _digest(tensors, fields, card) != digest:
         raise WeightsError(path, "its contents do not match the hash in its header; fetch the file again.")
-    generator = Generator(config)
-    expected = {k: v for k, v in generator.state_dict().items() if not k.endswith("num_batches_tracked")}
-    if {k: v.shape for k, v in expected.items()} != {k: v.shape for k, v in tensors.items()}:
+    try:
+        # Shapes first, without memory: a header may claim any size.
+        with torch.device("meta"):
+            expected = Generator(config).state_dict()
+    except (RuntimeError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise WeightsError(path, f"its header describes no generator of this version ({error}).") from error
+    shapes = {k: v.shape for k, v in expected.items() if not k.endswith("num_batches_tracked")}
+    if shapes != {k: v.shape for k, v in tensors.items()}:
         raise WeightsError(path, "its tensors are those of another architecture than its header describes.")
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
         raise WeightsError(path, "it holds numbers that are not finite.")
+    generator = Generator(config)
     generator.load_state_dict({k: v.float() for k, v in tensors.items()}, strict=False)
     return generator.eval().requires_grad_(False), card, digest

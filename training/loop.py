@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import signal
 import threading
@@ -15,15 +14,17 @@ from typing import Any
 
 import torch
 
-from model.sampler import FaceSampler
+from model.sampler import FaceSampler, choose_device
 from model.weights import save_weights
 from training.batches import BatchSource
 from training.data.packed import load_packed
 from training.memory import keep_freed_memory
 from training.recipe import Recipe
-from training.snapshot import STATE, averaged_generator, load_state, sample_grid, save_state
+from training.snapshot import STATE, Progress, averaged_generator, load_state, sample_grid, save_state
+from training.stats import Statistics, finite
 from training.trainer import Trainer
 
+_FIRST_SAVING_S = 15.0
 GRID_SEEDS = range(8)  # the people in a run's sample grids; always the same, to see them grow up
 
 
@@ -73,31 +74,43 @@ def train(
         report: called with each line of ``out/stats.jsonl`` as it is written.
 
     Raises:
-        TrainingError: the losses are not finite any more.
+        TrainingError: the losses are not finite any more, the recipe does not fit the data, or ``out`` is unusable.
         DataError, SnapshotError: the data or the snapshot in ``out`` cannot be used.
+        ValueError: the device is not there.
     """
     began = time.monotonic()
     keep_freed_memory()
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = choose_device(device)
     dataset = load_packed(data)
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"cannot use {out} as the folder of a run: {error.strerror}.") from error
     source = BatchSource(dataset, recipe, device)
-    trainer = Trainer(recipe, dataset.resolution, dataset.channels, dataset.emotions, device)
-    cur_nimg, seconds_before = 0, 0.0
-    if (out / STATE).exists():
-        cur_nimg, seconds_before = load_state(out / STATE, trainer, dataset.sha256)
+    try:
+        trainer = Trainer(recipe, dataset.resolution, dataset.channels, dataset.emotions, device)
+    except ValueError as error:
+        raise TrainingError(f"the recipe does not fit {data.name}: {error}") from error
+    progress = load_state(out / STATE, trainer, dataset.sha256) if (out / STATE).exists() else Progress()
+    cur_nimg, seconds_before = progress.cur_nimg, progress.seconds
+    stats = Statistics(out / "stats.jsonl", cur_nimg, progress.statistics)
     schedule = recipe.schedule
     batch, total = schedule.batch, schedule.total_kimg * 1000
-    saving_s = 0.0  # how long the slowest snapshot took, to stop early enough for another
+    # How long the slowest snapshot took, to stop early enough for another; until one was made, a cautious guess.
+    saving_s = _FIRST_SAVING_S
+    steps, tick_time = 0, time.monotonic()
+    weights: Path | None = None
+    reason = "done"
 
     def seconds() -> float:
         return seconds_before + time.monotonic() - began
 
     def snapshot() -> Path:
-        nonlocal saving_s
+        nonlocal saving_s, tick_time
         start = time.monotonic()
-        save_state(out / STATE, trainer, cur_nimg, seconds(), dataset.sha256)
+        if not trainer.finite():
+            raise TrainingError(_diverged(cur_nimg, weights))
+        save_state(out / STATE, trainer, Progress(cur_nimg, seconds(), stats.state()), dataset.sha256)
         card = {
             "data": {"file": data.name, "sha256": dataset.sha256, "images": len(dataset), **dataset.meta},
             "recipe": recipe.to_dict(),
@@ -109,33 +122,23 @@ def train(
         generator = averaged_generator(trainer, source)
         save_weights(path, generator, card)
         sample_grid(FaceSampler(generator), GRID_SEEDS).save(path.with_suffix(".png"))
-        saving_s = max(saving_s, time.monotonic() - start)
+        saving_s = time.monotonic() - start if saving_s == _FIRST_SAVING_S else max(saving_s, time.monotonic() - start)
+        tick_time += time.monotonic() - start  # img/s is that of training
         return path
 
-    sums: dict[str, torch.Tensor] = {}
-    steps, tick_time = 0, time.monotonic()
-    weights: Path | None = None
-    reason = "done"
-    with _stop_on_signal() as stop, (out / "stats.jsonl").open("a", encoding="utf-8") as stats:
+    with _stop_on_signal() as stop:
         while cur_nimg < total:
-            logged = trainer.step(source.at(cur_nimg), cur_nimg)
+            stats.add(trainer.step(source.at(cur_nimg), cur_nimg))
             cur_nimg += batch
             steps += 1
-            sums = {key: sums[key] + value if key in sums else value for key, value in logged.items()}
             if crossed(cur_nimg, batch, schedule.tick_kimg) or cur_nimg >= total:
                 now = time.monotonic()
-                line = {key: float(value) / steps for key, value in sums.items()}
-                if not all(math.isfinite(value) for value in line.values()):
-                    raise TrainingError(
-                        f"the losses stopped being finite before {cur_nimg} images; "
-                        f"the last good snapshot is {weights or out / STATE}."
-                    )
-                line |= {"augment_p": trainer.augment_p, "img_s": steps * batch / (now - tick_time)}
-                line |= {"cur_nimg": cur_nimg, "seconds": seconds()}
-                stats.write(json.dumps({key: round(value, 5) for key, value in line.items()}) + "\n")
-                stats.flush()
+                more = {"augment_p": trainer.augment_p, "img_s": steps * batch / (now - tick_time)}
+                line = stats.end_tick({**more, "cur_nimg": cur_nimg, "seconds": seconds()})
+                if not finite(line):
+                    raise TrainingError(_diverged(cur_nimg, weights))
                 report(line)
-                sums, steps, tick_time = {}, 0, now
+                steps, tick_time = 0, now
             if crossed(cur_nimg, batch, schedule.snapshot_kimg):
                 weights = snapshot()
             if stop.is_set():
@@ -147,6 +150,11 @@ def train(
         if weights is None or not crossed(cur_nimg, batch, schedule.snapshot_kimg):
             weights = snapshot()
     return TrainResult(cur_nimg, seconds(), weights, reason)
+
+
+def _diverged(cur_nimg: int, weights: Path | None) -> str:
+    last = f"the last good snapshot is {weights}" if weights else "this sitting saved nothing"
+    return f"training stopped being finite before {cur_nimg:,} images, and {last}; try a lower learning rate."
 
 
 def crossed(cur_nimg: int, batch: int, every_kimg: float) -> bool:

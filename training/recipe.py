@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import re
 import tomllib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from model.discriminator import DiscriminatorConfig
 from model.generator import GeneratorConfig
@@ -92,12 +95,23 @@ class Recipe:
     schedule: ScheduleRecipe = field(default_factory=ScheduleRecipe)
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", self.name):
+            raise RecipeError("name must be 1 to 64 letters, digits, '_', '.' or '-': files are called so.")
         if self.precision not in ("bfloat16", "float32"):
             raise RecipeError(f"precision must be 'bfloat16' or 'float32', not {self.precision!r}.")
         if self.loss.kind not in ("hinge", "bce"):
             raise RecipeError(f"loss.kind must be 'hinge' or 'bce', not {self.loss.kind!r}.")
-        if self.schedule.batch < 2 or self.schedule.total_kimg <= 0:
-            raise RecipeError("schedule.batch must be at least 2 and schedule.total_kimg above 0.")
+        if self.schedule.batch < 2:
+            raise RecipeError("schedule.batch must be at least 2.")
+        for where, value in _numbers(self):
+            if not math.isfinite(value) or value < 0 or (value == 0 and where not in _MAY_BE_0):
+                raise RecipeError(f"{where} must be {'0 or ' if where in _MAY_BE_0 else ''}above 0, not {value}.")
+        for network in ("generator", "discriminator"):
+            part = getattr(self, network)
+            if len(part.betas) != 2 or not all(0 <= beta < 1 for beta in part.betas):
+                raise RecipeError(f"{network}.betas must be two numbers from 0 to below 1.")
+            if not part.widths or not all(type(width) is int and width > 0 for width in part.widths):
+                raise RecipeError(f"{network}.widths must be whole numbers above 0.")
 
     def generator_config(self, resolution: int, channels: int, emotions: tuple[str, ...]) -> GeneratorConfig:
         """Return the generator's shape for data of this resolution, number of channels and vocabulary."""
@@ -111,6 +125,31 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as JSON-able nested dictionaries."""
         return asdict(self)
+
+
+_MAY_BE_0: Final = frozenset(
+    {
+        "seed",
+        "loss.classify_real",
+        "loss.classify_fake",
+        "data.balance",
+        "data.hard_labels",
+        "augment.target",
+        "augment.maximum",
+        "schedule.decay_from_kimg",
+        "schedule.decay_to",
+    }
+)
+
+
+def _numbers(part: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Give every single number of a recipe with its dotted name."""
+    for item in fields(part):
+        value = getattr(part, item.name)
+        if is_dataclass(value):
+            yield from _numbers(value, f"{prefix}{item.name}.")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield f"{prefix}{item.name}", value
 
 
 def _build(cls: type[Any], table: dict[str, Any], where: str) -> Any:

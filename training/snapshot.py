@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from copy import deepcopy
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,11 +33,20 @@ class SnapshotError(RuntimeError):
     """A snapshot that cannot be resumed; its text is one sentence for the user."""
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is."""
+
+    cur_nimg: int = 0  # real images seen
+    seconds: float = 0.0  # spent in training, all sittings together
+    statistics: dict[str, Any] | None = None  # what the tick in progress has gathered
+
+
 def _modules(trainer: Trainer) -> dict[str, torch.nn.Module]:
     return {"generator": trainer.generator, "discriminator": trainer.discriminator, "average": trainer.average}
 
 
-def save_state(path: Path, trainer: Trainer, cur_nimg: int, seconds: float, data_sha256: str) -> None:
+def save_state(path: Path, trainer: Trainer, progress: Progress, data_sha256: str) -> None:
     """Write everything that the rest of the run depends on, as one safetensors file, atomically."""
     tensors: dict[str, Tensor] = {}
     for name, module in _modules(trainer).items():
@@ -44,36 +54,35 @@ def save_state(path: Path, trainer: Trainer, cur_nimg: int, seconds: float, data
     for name, optimizer in trainer.optimizers.items():
         for index, state in optimizer.state_dict()["state"].items():
             tensors |= {f"adam-{name}/{index}/{key}": value for key, value in state.items()}
-    progress = {
-        "cur_nimg": cur_nimg,
-        "seconds": seconds,
+    header = {
+        **asdict(progress),
         "augment_p": trainer.augment_p,
         "data_sha256": data_sha256,
         "recipe": trainer.recipe.to_dict(),
     }
-    content = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {"progress": json.dumps(progress)})
+    content = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {"progress": json.dumps(header)})
     with atomic_file(path) as file:
         file.write(content)
 
 
-def load_state(path: Path, trainer: Trainer, data_sha256: str) -> tuple[int, float]:
-    """Put a saved state into ``trainer``; return images seen and seconds trained.
+def load_state(path: Path, trainer: Trainer, data_sha256: str) -> Progress:
+    """Put a saved state into ``trainer`` and return how far it was.
 
     Raises:
         SnapshotError: the file is damaged, or of another recipe or other data.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            progress: Mapping[str, Any] = json.loads(file.metadata()["progress"])
+            header: Mapping[str, Any] = json.loads(file.metadata()["progress"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dictionary)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise SnapshotError(f"{path} is no snapshot to go on from ({error}).") from error
     # Through JSON, so that tuples and lists compare equal.
-    theirs, ours = progress["recipe"], json.loads(json.dumps(trainer.recipe.to_dict()))
+    theirs, ours = header["recipe"], json.loads(json.dumps(trainer.recipe.to_dict()))
     changed = sorted(_different(theirs, ours))
     if changed:
         raise SnapshotError(f"{path} was made by another recipe ({', '.join(changed)} differ); give another --out.")
-    if progress["data_sha256"] != data_sha256:
+    if header["data_sha256"] != data_sha256:
         raise SnapshotError(f"{path} was trained on other data; give another --out.")
     for name, module in _modules(trainer).items():
         module.load_state_dict({k: tensors[f"{name}/{k}"] for k in module.state_dict()})
@@ -85,8 +94,8 @@ def load_state(path: Path, trainer: Trainer, data_sha256: str) -> tuple[int, flo
                 index, _, field = rest.partition("/")
                 state.setdefault(int(index), {})[field] = value
         optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    trainer.augment_p = float(progress["augment_p"])
-    return int(progress["cur_nimg"]), float(progress["seconds"])
+    trainer.augment_p = float(header["augment_p"])
+    return Progress(int(header["cur_nimg"]), float(header["seconds"]), header.get("statistics"))
 
 
 def _different(left: Mapping[str, Any], right: Mapping[str, Any], prefix: str = "") -> set[str]:

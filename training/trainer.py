@@ -43,7 +43,7 @@ class Trainer:
         self._judge = torch.compile(self.discriminator) if recipe.compile else self.discriminator
 
     def step(self, batch: Batch, cur_nimg: int) -> dict[str, Tensor]:
-        """Train both networks on one batch; return what to log, scalars on the device, not yet waited for.
+        """Train both networks on one batch; return what to log, scalars on the device.
 
         The generated images are drawn once and used in both phases.
         """
@@ -83,6 +83,11 @@ class Trainer:
             "emotion_real": named_real.detach(),
             "emotion_fake": named_fake.detach(),
         }
+
+    def finite(self) -> bool:
+        """Tell whether every parameter of every network is finite."""
+        networks = (self.generator, self.discriminator, self.average)
+        return all(bool(parameter.isfinite().all()) for network in networks for parameter in network.parameters())
 
     def _descend(self, name: str, loss: Tensor) -> None:
         self.optimizers[name].zero_grad(set_to_none=True)

@@ -85,6 +85,8 @@ def test_without_a_seed_one_is_drawn_and_told(weights, tmp_path):
         (["happy=x"], "'happy=x' is no emotion=weight"),
         (["happy=0"], "sums to nothing"),
         (["happy", "--seed", ""], "1 to 256 characters"),
+        (["happy", "--seed", "-1"], "from 0 to 9223372036854775807"),
+        (["happy", "--seed", str(2**63)], "from 0 to 9223372036854775807"),
         (["happy", "--intensity", "3"], "intensity must be from 0 to 1.5"),
         (["happy", "-o", "face.tiff"], "end it in one of .png"),
         (["happy", "-o", "no/such/folder/face.png"], "cannot write no/such/folder/face.png: No such file"),
@@ -99,6 +101,18 @@ def test_a_mistake_is_one_sentence_and_exit_code_1(weights, tmp_path, arguments,
     assert says in done.stderr
     assert done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_leaves_the_old_picture_and_no_half_one(weights, tmp_path):
+    out = tmp_path / "x.png"
+    assert in_process("generate", "happy", "-o", out, "--weights", weights).exit_code == 0
+    before = out.read_bytes()
+    limit = f"ulimit -f 1; exec {sys.executable} -m emoface generate sad -o {out} --size 512 --weights {weights}"
+    done = subprocess.run(["sh", "-c", limit], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert "cannot write" in done.stderr
+    assert out.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["x.png"]
 
 
 def test_weights_that_are_not_there_are_named(tmp_path):
@@ -134,6 +148,7 @@ def test_prepare_then_train_then_generate(tmp_path):
     [
         (["train", "nope", "--data", "x.zip", "--out", "run"], "there is no recipe 'nope'"),
         (["train", "fer48"], "training needs --data"),
+        (["train", "fer48", "--data", "x.zip", "--out", "run", "--device", "tpu"], "device 'tpu' is not available"),
         (["train", "fer48", "--data", "none.zip", "--out", "run"], "none.zip"),
         (["prepare", "fer2013", "none.csv", "x.zip"], "none.csv"),
     ],

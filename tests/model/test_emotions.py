@@ -87,6 +87,22 @@ def test_intensity_is_the_line_from_neutral_and_keeps_the_sum(weights, intensity
     assert vector == pytest.approx(neutral + intensity * (full - neutral), abs=1e-6)
 
 
+def test_a_vocabulary_of_its_own_names_comes_before_our_aliases():
+    assert EmotionMix.parse("Anger", ("anger", "joy")).weights == (("anger", 1.0),)
+
+
+def test_without_neutral_there_is_no_intensity():
+    seven = EmotionMix.parse("7", ("1", "7"))
+    assert seven.vector(("1", "7")).tolist() == [0, 1]
+    with pytest.raises(EmotionError, match="intensity"):
+        seven.vector(("1", "7"), 0.5)
+
+
+def test_weights_that_overflow_together_are_still_one_mix():
+    mix = EmotionMix.parse({"happy": 1e308, "joy": 1e308, "sad": 1e308}, FER2013)
+    assert dict(mix.weights) == pytest.approx({"happy": 2 / 3, "sad": 1 / 3})
+
+
 def test_a_mix_is_a_key_and_prints_as_the_command_line_reads_it():
     assert len({EmotionMix.parse("sad", FER2013), EmotionMix.parse({"sadness": 3}, FER2013)}) == 1
     assert str(EmotionMix.parse("joy", FER2013)) == "happy"

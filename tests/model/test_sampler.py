@@ -124,7 +124,7 @@ def test_texts_are_hashed_and_numbers_may_be_written_as_text():
         assert canonical_seed(text) == text
 
 
-@pytest.mark.parametrize("seed", [-1, MAX_SEED + 1, "", "x" * 257, True])
+@pytest.mark.parametrize("seed", [-1, MAX_SEED + 1, "", "x" * 257, "\udcff", True])
 def test_seeds_out_of_range_are_refused(seed):
     with pytest.raises(ValueError, match="seed"):
         FaceRequest(HAPPY, seed)
@@ -138,9 +138,14 @@ def test_other_values_out_of_range_are_refused(name, value):
         FaceRequest(HAPPY, 1, **{name: value})
 
 
-def test_a_device_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(ValueError, match="tpu"):
-        FaceSampler.load(tmp_path / "absent.safetensors", device="tpu")
+def test_numbers_that_are_equal_are_one_request():
+    assert repr(FaceRequest(HAPPY, 1, intensity=-0.0, truncation=1)) == repr(FaceRequest(HAPPY, 1, intensity=0))
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:99", "cudafoo", "mps", "meta"])
+def test_a_device_that_is_not_there_is_named(tmp_path, device):
+    with pytest.raises(ValueError, match=f"device '{device}' is not available"):
+        FaceSampler.load(tmp_path / "absent.safetensors", device=device)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

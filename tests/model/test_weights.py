@@ -57,7 +57,7 @@ def test_the_same_weights_give_the_same_file(path, tmp_path, generator):
 
 def test_others_may_read_the_file(path):
     assert path.stat().st_mode & 0o044 == 0o044
-    assert not list(path.parent.glob("*.partial"))
+    assert not list(path.parent.glob(".*"))
 
 
 def test_a_missing_file(tmp_path):
@@ -125,6 +125,16 @@ def test_tensors_of_another_architecture(path, generator, monkeypatch):
     monkeypatch.setattr("model.weights.asdict", lambda config: {"resolution": 24, "widths": [8, 8]})
     save_weights(path, generator, {})
     with pytest.raises(WeightsError, match="another architecture"):
+        load_generator(path)
+
+
+@pytest.mark.parametrize(
+    "lie", [{"latent_dim": -1}, {"widths": [16.0, 8]}, {"widths": [8, "8"]}, {"latent_dim": 2**40}]
+)
+def test_a_header_of_no_possible_generator(path, generator, monkeypatch, lie):
+    monkeypatch.setattr("model.weights.asdict", lambda config: {"resolution": 24, **lie})
+    save_weights(path, generator, {})
+    with pytest.raises(WeightsError, match=r"another architecture|describes no generator"):
         load_generator(path)
 
 

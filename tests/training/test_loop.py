@@ -18,7 +18,7 @@ from PIL import Image
 from model import EmotionMix, FaceRequest, FaceSampler
 from training.data.packed import load_packed
 from training.loop import GRID_SEEDS, TrainingError, crossed, train
-from training.snapshot import STATE, SnapshotError, load_state
+from training.snapshot import STATE, SnapshotError, load_state, save_state
 from training.trainer import Trainer
 
 LOSSES = ("loss_d", "loss_g", "real_is_real", "fake_is_real", "emotion_real", "emotion_fake", "augment_p", "cur_nimg")
@@ -68,26 +68,39 @@ def test_training_moves_what_is_drawn_towards_the_data(faces, tiny, tmp_path):
     assert distance(4800) < 0.7 * distance(8)
 
 
-def test_a_run_that_was_stopped_goes_on_exactly_where_it_was(faces, tiny, tmp_path):
+@pytest.mark.parametrize("tick_kimg", [0.04, 0.1])
+def test_a_run_that_was_stopped_goes_on_exactly_where_it_was(faces, tiny, tmp_path, monkeypatch, tick_kimg):
     whole, halves = tmp_path / "whole", tmp_path / "halves"
-    first = train(_until(tiny, 240), faces, whole, device="cpu")
-    # The learning rate's fall depends on the end, so the half run must know the same end.
-    steps = 0
+    recipe = _until(tiny, 240)
+    recipe = replace(recipe, schedule=replace(recipe.schedule, tick_kimg=tick_kimg))
+    first = train(recipe, faces, whole, device="cpu")
 
-    def stop_after_three(_line):
-        nonlocal steps
-        steps += 1
-        if steps == 3:
+    # Stopped by a signal after 120 images: at the end of a tick, or in the middle of one.
+    step = Trainer.step
+
+    def stopping(trainer, batch, cur_nimg):
+        if cur_nimg + 8 == 120:
             os.kill(os.getpid(), signal.SIGTERM)
+        return step(trainer, batch, cur_nimg)
 
-    result = train(_until(tiny, 240), faces, halves, device="cpu", report=stop_after_three)
+    monkeypatch.setattr(Trainer, "step", stopping)
+    result = train(recipe, faces, halves, device="cpu")
     assert (result.reason, result.cur_nimg) == ("signal", 120)
-    second = train(_until(tiny, 240), faces, halves, device="cpu")
+    monkeypatch.undo()
+    second = train(recipe, faces, halves, device="cpu")
     assert second.cur_nimg == 240
     assert _stats(halves) == _stats(whole)
-    assert (halves / STATE).stat().st_size == (whole / STATE).stat().st_size
     a, b = (FaceSampler.load(result.weights, "cpu")._generator.state_dict() for result in (first, second))
     assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_run_that_was_killed_repeats_no_line_of_statistics(faces, tiny, tmp_path):
+    recipe = _until(tiny, 240)
+    train(_until(tiny, 120), faces, tmp_path, device="cpu")
+    with (tmp_path / "stats.jsonl").open("a") as file:  # what it would have written before it was killed
+        file.write('{"cur_nimg": 160}\n{"cur_ni')
+    train(recipe, faces, tmp_path, device="cpu")
+    assert [line["cur_nimg"] for line in _stats(tmp_path)] == [40, 80, 120, 160, 200, 240]
 
 
 def test_a_finished_run_has_nothing_left_to_do(faces, tiny, tmp_path):
@@ -97,11 +110,26 @@ def test_a_finished_run_has_nothing_left_to_do(faces, tiny, tmp_path):
     assert _stats(tmp_path) == before
 
 
-def test_minutes_end_a_run_in_time(faces, tiny, tmp_path):
-    result = train(_until(tiny, 10**9), faces, tmp_path, minutes=0.0, device="cpu")
+def test_minutes_end_a_run_in_time_to_have_saved_everything(faces, tiny, tmp_path, monkeypatch):
+    # A clock that a step moves by a second and a snapshot by ten.
+    now = [0.0]
+    step = Trainer.step
+
+    def slow_step(*arguments):
+        now[0] += 1
+        return step(*arguments)
+
+    def slow_save(*arguments):
+        now[0] += 10
+        return save_state(*arguments)
+
+    monkeypatch.setattr("training.loop.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(Trainer, "step", slow_step)
+    monkeypatch.setattr("training.loop.save_state", slow_save)
+    result = train(_until(tiny, 10**9), faces, tmp_path, minutes=2.0, device="cpu")
     assert result.reason == "minutes"
-    assert result.cur_nimg < 100
-    assert (tmp_path / STATE).exists()
+    assert 80 < now[0] <= 120
+    assert result.cur_nimg > 8 * 70
 
 
 def test_a_snapshot_of_another_recipe_or_of_other_data_is_refused(faces, tiny, tmp_path):
@@ -117,11 +145,23 @@ def test_a_snapshot_of_another_recipe_or_of_other_data_is_refused(faces, tiny, t
         train(_until(tiny, 16), faces, tmp_path, device="cpu")
 
 
-def test_losses_that_are_not_finite_stop_the_run_before_it_saves(faces, tiny, tmp_path):
-    wild = replace(_until(tiny, 4000), generator=replace(tiny.generator, lr=1e30))
-    with pytest.raises(TrainingError, match="stopped being finite before"):
+@pytest.mark.parametrize("tick_kimg", [0.04, 100.0])
+def test_a_run_that_diverges_never_overwrites_what_was_good(faces, tiny, tmp_path, tick_kimg):
+    wild = replace(_until(tiny, 160), generator=replace(tiny.generator, lr=1e30))
+    wild = replace(wild, schedule=replace(wild.schedule, tick_kimg=tick_kimg))
+    with pytest.raises(TrainingError, match=r"stopped being finite before .* saved nothing; try a lower"):
         train(wild, faces, tmp_path, device="cpu")
     assert not (tmp_path / STATE).exists()
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_an_output_that_is_a_file_and_data_that_do_not_fit_are_named(faces, tiny, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(TrainingError, match=r"cannot use .*file as the folder of a run"):
+        train(tiny, faces, tmp_path / "file", device="cpu")
+    deep = replace(tiny, generator=replace(tiny.generator, widths=(8, 8, 8, 8, 8)))
+    with pytest.raises(TrainingError, match=r"the recipe does not fit drawn\.zip: resolution 16 must be divisible"):
+        train(deep, faces, tmp_path / "run", device="cpu")
 
 
 def test_sigterm_saves_and_exits_0(faces, tiny, tmp_path):

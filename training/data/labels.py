@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from model.emotions import FER2013, FERPLUS
+from model.emotions import ALIASES, FER2013, FERPLUS
 from training.data.errors import DataError
 
 LABELS_FILE: Final = "dataset.json"
@@ -87,6 +87,8 @@ def _emotions(where: str, named: object, classes: int, *, exactly: bool) -> tupl
         raise DataError(f'{where} has {classes} classes without names: add a list "emotions" with their names.')
     if not isinstance(named, list) or not all(isinstance(name, str) and name for name in named):
         raise DataError(f'{where}: "emotions" must be a list of names.')
+    named = [name.strip().lower() for name in named]
+    named = [ALIASES.get(name, name) for name in named]
     if len(set(named)) != len(named):
         raise DataError(f'{where}: "emotions" names one emotion twice.')
     if len(named) < classes or (exactly and len(named) != classes):
