@@ -47,7 +47,6 @@ def create_app(settings: Settings, sampler: Sampler | None = None) -> FastAPI:
         engine = Engine(
             loaded,
             limit=settings.queue_limit,
-            max_batch=settings.max_batch,
             encoder_threads=settings.encoder_threads,
             describe=partial(describe, loaded),
         )

@@ -67,6 +67,9 @@ def _serve(settings: Settings) -> int:
             sampler = FaceSampler.load(settings.weights, settings.device)
         except (WeightsError, ValueError) as error:
             raise _Refused(str(error)) from error
+        except RuntimeError as error:  # the device failed, out of memory above all
+            reason = str(error).partition("\n")[0]
+            raise _Refused(f"the weights cannot be put onto {settings.device!r}: {reason}") from error
         try:
             # The first face pays for what torch sets up then; nobody should wait for that.
             sampler.sample([FaceRequest(EmotionMix.parse(sampler.emotions[0], sampler.emotions), 0)])

@@ -37,9 +37,6 @@ class Settings(BaseSettings):
     queue_limit: Annotated[
         int, Field(ge=1, le=1_000_000, description="how many faces may be in work or wait, from 1 to 1000000")
     ] = 1024
-    max_batch: Annotated[
-        int, Field(ge=1, le=1024, description="how many faces are computed at once at most, from 1 to 1024")
-    ] = 32
     encoder_threads: Annotated[int, Field(ge=1, le=64, description="how many threads encode images, from 1 to 64")] = 2
     grace_seconds: Annotated[
         int,

@@ -18,8 +18,8 @@ from service.engine.job import Job, Outcome
 
 log = logging.getLogger(__name__)
 
-#: Sides up to this are cheap enough that one task encodes all of a batch; a larger face is a task of its own,
-#: so that nobody waits for a stranger's poster.
+#: Sides up to this are cheap enough that one task encodes all of a batch. A larger face takes up to half a second, so
+#: it is a task of its own in a thread of its own, and nobody waits for a stranger's poster.
 _LARGE: Final = 256
 
 
@@ -33,6 +33,7 @@ class Encoder:
         describe: Callable[[FaceRequest], Mapping[str, str]] | None = None,
     ) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="emoface-encoder")
+        self._posters = ThreadPoolExecutor(1, thread_name_prefix="emoface-posters")
         self._deliver = deliver
         self._describe = describe
 
@@ -44,11 +45,12 @@ class Encoder:
             self._pool.submit(self._encode, small)
         for pair in pairs:
             if (pair[0].encoding.size or 0) > _LARGE:
-                self._pool.submit(self._encode, [pair])
+                self._posters.submit(self._encode, [pair])
 
     def close(self) -> None:
         """Finish what was submitted, then end the threads."""
-        self._pool.shutdown(wait=True)
+        for pool in (self._pool, self._posters):
+            pool.shutdown(wait=True)
 
     def _encode(self, pairs: Sequence[tuple[Job, NDArray[np.uint8]]]) -> None:
         outcomes: list[Outcome] = []

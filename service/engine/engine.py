@@ -38,6 +38,10 @@ class Sampler(Protocol):
     def resolution(self) -> int: ...
     @property
     def channels(self) -> int: ...
+    @property
+    def batch_size(self) -> int:
+        """How many faces one computation draws; fewer cost as much."""
+        ...
 
     def sample(self, requests: Sequence[FaceRequest]) -> NDArray[np.uint8]:
         """Return uint8 ``[len(requests), resolution, resolution, channels]``. Called by one thread only."""
@@ -62,7 +66,6 @@ class Engine:
     Args:
         sampler: owned by the inference thread from :meth:`start` on.
         limit: how many faces may be unanswered (waiting, computed or encoded) at a time.
-        max_batch: how many faces one call of the sampler gets at most.
         encoder_threads: size of the encoding pool.
         describe: gives the text that is written into a face's file.
     """
@@ -72,13 +75,11 @@ class Engine:
         sampler: Sampler,
         *,
         limit: int,
-        max_batch: int,
         encoder_threads: int,
         describe: Callable[[FaceRequest], Mapping[str, str]] | None = None,
     ) -> None:
         self._sampler = sampler
         self._limit = limit
-        self._max_batch = max_batch
         self._queue = JobQueue()
         self._encoder = Encoder(encoder_threads, self._deliver, describe)
         # A daemon, so that a sampler that hangs cannot keep the process from ending.
@@ -140,7 +141,7 @@ class Engine:
     def _run(self) -> None:
         batch: Sequence[Job] = ()
         try:
-            while batch := self._queue.take(self._max_batch):
+            while batch := self._queue.take(self._sampler.batch_size):
                 self._compute([job for job in batch if not job.answer.cancelled()])
         finally:
             # At a stop the queue is empty by now. When something worse than an Exception ends the thread, its
@@ -148,7 +149,7 @@ class Engine:
             self._queue.close()
             while batch:
                 self._deliver([(job, EngineStopped()) for job in batch])
-                batch = self._queue.take(self._max_batch)
+                batch = self._queue.take(self._sampler.batch_size)
 
     def _compute(self, batch: Sequence[Job]) -> None:
         if not batch:

@@ -36,6 +36,7 @@ class StubSampler:
     emotions: tuple[str, ...] = FER2013
     resolution = 48
     channels = 1
+    batch_size = 32
 
     def __init__(self) -> None:
         self.gate = threading.Event()

@@ -21,13 +21,14 @@ def wish(seed: int) -> FaceRequest:
 
 
 def with_engine(
-    test: Callable[[Engine, StubSampler], Awaitable[None]], *, limit: int = 100, max_batch: int = 32
+    test: Callable[[Engine, StubSampler], Awaitable[None]], *, limit: int = 100, batch_size: int = 32
 ) -> StubSampler:
     """Run a coroutine function against a started engine, and stop the engine whatever happens."""
     sampler = StubSampler()
+    sampler.batch_size = batch_size
 
     async def main() -> None:
-        engine = Engine(sampler, limit=limit, max_batch=max_batch, encoder_threads=2)
+        engine = Engine(sampler, limit=limit, encoder_threads=2)
         engine.start()
         try:
             await test(engine, sampler)
@@ -63,7 +64,7 @@ def test_takes_what_is_queued_up_to_the_largest_batch() -> None:
         sampler.gate.set()
         await asyncio.gather(first, *rest)
 
-    sampler = with_engine(scenario, max_batch=3)
+    sampler = with_engine(scenario, batch_size=3)
     assert [[r.seed for r in batch] for batch in sampler.batches] == [[0], [1, 2, 3], [4, 5]]
 
 
@@ -231,6 +232,26 @@ def test_a_batch_comes_home_in_one_hop_and_a_large_face_in_its_own(monkeypatch: 
         await asyncio.sleep(0)
         sampler.gate.set()
         await asyncio.gather(first, *small, large)
-        assert sorted(hops) == [("emoface-encoder", 1), ("emoface-encoder", 1), ("emoface-encoder", 8)]
+        assert sorted(hops) == [("emoface-encoder", 1), ("emoface-encoder", 8), ("emoface-posters", 1)]
+
+    with_engine(scenario)
+
+
+def test_small_faces_do_not_wait_for_posters(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Event()
+
+    def slow_for_posters(face: object, size: int | None, *rest: object) -> bytes:
+        assert size is None or gate.wait(30)
+        return b"picture"
+
+    monkeypatch.setattr("service.engine.encoder.encode_face", slow_for_posters)
+
+    async def scenario(engine: Engine, sampler: StubSampler) -> None:
+        posters = [asyncio.create_task(engine.face(wish(seed), Encoding(1024, "webp"))) for seed in range(5)]
+        await asyncio.sleep(0)
+        assert await asyncio.wait_for(engine.face(wish(9), Encoding()), 30) == b"picture"
+        assert not any(poster.done() for poster in posters)
+        gate.set()
+        assert await asyncio.gather(*posters) == [b"picture"] * 5
 
     with_engine(scenario)

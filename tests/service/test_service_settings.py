@@ -32,7 +32,6 @@ def test_given_values_win_over_the_environment_and_none_counts_as_not_given(
         ("port", "abc", "a port from 0 to 65535"),
         ("port", "65536", "a port from 0 to 65535"),
         ("queue_limit", "0", "from 1 to"),
-        ("max_batch", "x", "from 1 to 1024"),
         ("encoder_threads", "0", "from 1 to 64"),
         ("grace_seconds", "-1", "from 0 to 3600"),
         ("device", "gpu", '"auto"'),

@@ -16,6 +16,8 @@ import pytest
 from model.emotions import FER2013, FERPLUS
 from tests.training.data.fer_sources import (
     REAL_OR_DRAWN,
+    REAL_TABLE,
+    REAL_VOTES,
     Row,
     drawn_rows,
     first_rows,
@@ -55,6 +57,17 @@ def test_first_rows_with_ferplus(tmp_path: Path, faces: str) -> None:
     if faces == "real FER-2013 rows":
         assert data.images[0, 0, 0, :4].tolist() == [70, 80, 82, 72]
         assert data.labels[0].tolist() == pytest.approx([3 / 9, 2 / 9, 0, 0, 0, 0, 4 / 9, 0])
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(REAL_OR_DRAWN == "drawn faces", reason="needs the real FER-2013 and FER+ in ../shared/data")
+def test_all_of_the_real_private_test(tmp_path: Path) -> None:
+    report = prepare_fer2013(REAL_TABLE, tmp_path / "x.zip", ferplus=REAL_VOTES, split="PrivateTest")
+    assert (report.rows, report.written, report.bad) == (3589, 3546, [])
+    assert {reason: len(lines) for reason, lines in report.skipped.items()} == {NO_FACE: 15, UNCLEAR: 28}
+    data = load_packed(tmp_path / "x.zip")
+    assert data.images.shape == (3546, 1, 48, 48)
+    assert data.labels.sum() == pytest.approx(3546, rel=1e-5)
 
 
 @pytest.mark.parametrize("layout", ["fer2013.csv", "icml_face_data.csv"])
