@@ -51,8 +51,8 @@ b() { # b COMMAND...: buildah, in that storage
 }
 descendants() { # descendants PID: it and all below it
     echo "$1"
-    # shellcheck disable=SC2013 # one line of many words
-    for child in $(cat "/proc/$1/task/$1/children" 2>/dev/null); do descendants "$child"; done
+    # shellcheck disable=SC2013 # one line of many words for each thread
+    for child in $(cat "/proc/$1"/task/*/children 2>/dev/null); do descendants "$child"; done
 }
 cleanup() {
     status=$?
