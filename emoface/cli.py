@@ -69,7 +69,7 @@ def generate(
 ) -> None:
     """Draw one face into a file: the same pixels as the service's.
 
-    Example: `emoface generate happy --seed 7 -o happy.png`
+    Example: `emoface generate happy --seed 2 -o happy.png`
     """
     import secrets
 
