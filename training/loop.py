@@ -24,7 +24,7 @@ from training.snapshot import STATE, Progress, averaged_generator, load_state, s
 from training.stats import Statistics, finite
 from training.trainer import Trainer
 
-_FIRST_SAVING_S = 15.0
+_FIRST_RESERVE_S = 20.0
 GRID_SEEDS = range(8)  # the people in a run's sample grids; always the same, to see them grow up
 
 
@@ -96,8 +96,7 @@ def train(
     stats = Statistics(out / "stats.jsonl", cur_nimg, progress.statistics)
     schedule = recipe.schedule
     batch, total = schedule.batch, schedule.total_kimg * 1000
-    # How long the slowest snapshot took, to stop early enough for another; until one was made, a cautious guess.
-    saving_s = _FIRST_SAVING_S
+    reserve_s = _FIRST_RESERVE_S  # kept of the minutes for the last snapshot: a guess until one was made
     steps, tick_time = 0, time.monotonic()
     weights: Path | None = None
     reason = "done"
@@ -106,7 +105,7 @@ def train(
         return seconds_before + time.monotonic() - began
 
     def snapshot() -> Path:
-        nonlocal saving_s, tick_time
+        nonlocal reserve_s, tick_time
         start = time.monotonic()
         if not trainer.finite():
             raise TrainingError(_diverged(cur_nimg, weights))
@@ -122,8 +121,9 @@ def train(
         generator = averaged_generator(trainer, source)
         save_weights(path, generator, card)
         sample_grid(FaceSampler(generator), GRID_SEEDS).save(path.with_suffix(".png"))
-        saving_s = time.monotonic() - start if saving_s == _FIRST_SAVING_S else max(saving_s, time.monotonic() - start)
-        tick_time += time.monotonic() - start  # img/s is that of training
+        took = time.monotonic() - start
+        reserve_s = max(reserve_s, 2 * took + 5)
+        tick_time += took  # img/s is that of training
         return path
 
     with _stop_on_signal() as stop:
@@ -144,7 +144,7 @@ def train(
             if stop.is_set():
                 reason = "signal"
                 break
-            if minutes is not None and time.monotonic() - began > minutes * 60 - 2 * saving_s - 5:
+            if minutes is not None and time.monotonic() - began > minutes * 60 - reserve_s:
                 reason = "minutes"
                 break
         if weights is None or not crossed(cur_nimg, batch, schedule.snapshot_kimg):
