@@ -150,7 +150,7 @@ def _add_table(
                 continue
             else:
                 label = opinion.label
-            writer.add(row, pixels, label)
+            writer.add(row, pixels, label, given=None if opinion is None else emotion)
             report.add_written(label)
         progress(table.size, table.size)
         if opinions is not None and row + 1 < len(opinions):

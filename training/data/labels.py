@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,15 +26,17 @@ SUM_TOLERANCE: Final = 1e-3
 _MOST_CLASSES: Final = 1000
 
 
-def parse_labels(
-    path: Path, content: bytes, names: Sequence[str]
-) -> tuple[NDArray[np.float32], tuple[str, ...], dict[str, Any]]:
-    """Read the labels of the images ``names`` from the bytes of ``dataset.json``; ``path`` is for messages.
+class Labels(NamedTuple):
+    """What ``dataset.json`` says of N images and E emotions."""
 
-    Returns:
-        Labels float32 ``[N, E]`` whose rows sum to 1 (class numbers become one-hot), the ``E`` emotions
-        (FER-2013's order for 7 nameless classes, with contempt for 8), and what stands under ``source``
-        (empty if nothing).
+    vectors: NDArray[np.float32]  # [N, E], rows sum to 1; class numbers have become one-hot
+    emotions: tuple[str, ...]  # the E names: FER-2013's order for 7 nameless classes, with contempt for 8
+    source: dict[str, Any]  # what stands under "source", empty if nothing
+    given: NDArray[np.int64] | None  # [N], the source's own class where the labels are others
+
+
+def parse_labels(path: Path, content: bytes, names: Sequence[str]) -> Labels:
+    """Read the labels of the images ``names`` from the bytes of ``dataset.json``; ``path`` is for messages.
 
     Raises:
         DataError: the labels are missing, incomplete or not such labels.
@@ -66,7 +68,22 @@ def parse_labels(
     if uneven.size:
         raise DataError(f"{where} gives the image {names[uneven[0]]} a label that does not sum to 1.")
     source = table.get("source")
-    return vectors.astype(np.float32), emotions, dict(source) if isinstance(source, dict) else {}
+    given = _given(where, table.get("given"), [name for name, _ in table["labels"]], names, len(emotions))
+    return Labels(vectors.astype(np.float32), emotions, dict(source) if isinstance(source, dict) else {}, given)
+
+
+def _given(
+    where: str, classes: object, order: list[str], names: Sequence[str], emotions: int
+) -> NDArray[np.int64] | None:
+    """Return the source's own classes in the order of ``names``; they are stored in the ``order`` of the labels."""
+    if classes is None:
+        return None
+    if not isinstance(classes, list) or len(classes) != len(order):
+        raise DataError(f'{where}: "given" must hold one class for each label.')
+    if not all(type(item) is int and 0 <= item < emotions for item in classes):
+        raise DataError(f'{where}: "given" must hold whole numbers from 0 to {emotions - 1}.')
+    by_name = dict(zip(order, classes, strict=True))
+    return np.array([by_name[name] for name in names], np.int64)
 
 
 def _count_classes(where: str, raw: NDArray[Any]) -> int:

@@ -7,7 +7,10 @@ EDM2 read too, so that every peer trains on the same file::
     00000/img00000000.png     grey (L) or colour (RGB), stored without further compression
     00000/img00000002.png     the number is the image's row in its source, so numbers may be missing
     dataset.json              {"labels": [["00000/img00000000.png", [0.6, 0.0, ...]], ...],
-                               "emotions": ["angry", ...], "source": {...}}
+                               "emotions": ["angry", ...], "given": [0, ...], "source": {...}}
+
+``given`` is there where the labels are not the source's own: its own class of each image, in the order of ``labels``
+(FER-2013's emotion, where the labels are the votes of FER+).
 
 Those loaders sort the image names, look each one up in ``labels`` and ignore the other keys; ours writes the
 names sorted already. The same input gives the same bytes (with the same build of Pillow and zlib): time
@@ -86,6 +89,7 @@ class DatasetWriter:
         self.meta: dict[str, Any] = dict(meta or {})
         self._labels: list[tuple[str, list[float]]] = []
         self._origins: list[tuple[str, str]] = []
+        self._given: list[int] = []
         self._last = -1
         self._stack = ExitStack()
 
@@ -94,7 +98,14 @@ class DatasetWriter:
         self._zip = zipfile.ZipFile(self._stream, "w", zipfile.ZIP_STORED)
         return self
 
-    def add(self, row: int, pixels: NDArray[np.uint8], label: Sequence[float], origin: str | None = None) -> str:
+    def add(
+        self,
+        row: int,
+        pixels: NDArray[np.uint8],
+        label: Sequence[float],
+        origin: str | None = None,
+        given: int | None = None,
+    ) -> str:
         """Add one image and return its name in the zip.
 
         Args:
@@ -102,6 +113,8 @@ class DatasetWriter:
             pixels: uint8 ``[H, W]`` for grey, ``[H, W, 3]`` for colour, 0..255.
             label: ``[E]`` floats of at least 0 that sum to 1.
             origin: the source file of the image, for sources that have no rows.
+            given: the source's own class, an index into the emotions, where ``label`` says something else. Either
+                every image has one or none has.
         """
         if pixels.shape != self.shape or pixels.dtype != np.uint8:
             raise ValueError(f"expected uint8 {self.shape}, got {pixels.dtype} {pixels.shape}")
@@ -110,11 +123,17 @@ class DatasetWriter:
         fits = len(label) == len(self.emotions) and min(label) >= 0
         if not (fits and abs(math.fsum(label) - 1) <= SUM_TOLERANCE):  # so put, NaN does not pass either
             raise ValueError(f"row {row}: expected {len(self.emotions)} numbers that sum to 1, got {label}")
+        if given is not None and not 0 <= given < len(self.emotions):
+            raise ValueError(f"row {row}: the class {given} is not one of {len(self.emotions)}")
+        if (given is None) != (not self._given) and self._labels:
+            raise ValueError(f"row {row}: either every image has a class of its own or none has")
         name = image_name(row)
         png = io.BytesIO()
         Image.fromarray(np.ascontiguousarray(pixels)).save(png, "PNG")
         self._write(name, png.getvalue())
         self._labels.append((name, [float(value) for value in label]))
+        if given is not None:
+            self._given.append(given)
         if origin is not None:
             self._origins.append((name, origin))
         self._last = row
@@ -138,6 +157,8 @@ class DatasetWriter:
         if not self._labels:
             raise DataError(f"cannot write {self.out}: there is no image to put into it.")
         table: dict[str, Any] = {"labels": self._labels, "emotions": self.emotions, "source": self.meta}
+        if self._given:
+            table["given"] = self._given
         if self._origins:
             table["origins"] = self._origins
         self._write(LABELS_FILE, json.dumps(table, separators=(",", ":")).encode())
@@ -162,7 +183,8 @@ class PackedDataset:
 
     ``images`` uint8 ``[N, C, H, W]`` 0..255; ``labels`` float32 ``[N, E]``, rows sum to 1; ``emotions`` the
     ``E`` names; ``names`` the ``N`` names in the zip; ``meta`` what ``dataset.json`` says under ``source``
-    (empty for foreign files); ``sha256`` of the whole zip, hexadecimal.
+    (empty for foreign files); ``sha256`` of the whole zip, hexadecimal; ``given`` int64 ``[N]``, the source's own
+    class of each image as an index into ``emotions``, or None where the labels are its own.
     """
 
     images: NDArray[np.uint8]
@@ -171,6 +193,7 @@ class PackedDataset:
     names: list[str]
     meta: dict[str, Any]
     sha256: str
+    given: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -205,7 +228,7 @@ def load_packed(path: Path) -> PackedDataset:
                     raise DataError(f"{path} holds no images; make a data set with 'emoface prepare'.")
                 if LABELS_FILE not in archive.namelist():
                     raise DataError(f"{path} holds no {LABELS_FILE}, so its images have no labels.")
-                labels, emotions, meta = parse_labels(path, archive.read(LABELS_FILE), names)
+                labels = parse_labels(path, archive.read(LABELS_FILE), names)
                 images = _read_images(path, archive, names)
     except FileNotFoundError:
         raise DataError(f"the data set {path} does not exist; make it with 'emoface prepare'.") from None
@@ -216,7 +239,7 @@ def load_packed(path: Path) -> PackedDataset:
         raise DataError(f"{path} is damaged or not a zip ({error}); make it again with 'emoface prepare'.") from error
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}.") from error
-    return PackedDataset(images, labels, emotions, names, meta, sha256)
+    return PackedDataset(images, labels.vectors, labels.emotions, names, labels.source, sha256, labels.given)
 
 
 def _read_images(path: Path, archive: zipfile.ZipFile, names: Sequence[str]) -> NDArray[np.uint8]:

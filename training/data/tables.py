@@ -43,24 +43,38 @@ class Table:
     fields (or None for a line that is no CSV row with as many fields as the header). Blank lines are left
     out. Every line is parsed by itself, so that a stray quote spoils one row and not the rest of the file.
 
+    ``stream``, a seekable stream and its size in bytes (:meth:`training.data.trees.Tree.open`), is read and
+    closed in place of the file ``path``, which then only names it in messages.
+
     Raises:
         DataError: the file is missing, damaged, or holds no single CSV, or a column in ``columns`` is
             missing.
     """
 
-    def __init__(self, path: Path, columns: Sequence[str], preferred: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        path: Path,
+        columns: Sequence[str],
+        preferred: Sequence[str] = (),
+        stream: tuple[IO[bytes], int] | None = None,
+    ) -> None:
         self.path = Path(path)
+        self._given = stream
         self.columns = tuple(columns)
         self.preferred = tuple(preferred)
         self.size = 0  # bytes of the file on the disk
+        self._raw: IO[bytes]
         self._digest = hashlib.sha256()
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             try:
-                self._raw = stack.enter_context(open(self.path, "rb"))
-                self.size = self.path.stat().st_size
+                if self._given is None:
+                    self._raw = stack.enter_context(open(self.path, "rb"))
+                    self.size = self.path.stat().st_size
+                else:
+                    self._raw, self.size = stack.enter_context(self._given[0]), self._given[1]
                 self._stream = self._open(stack)
                 header = self._split(self._readline())
             except FileNotFoundError:

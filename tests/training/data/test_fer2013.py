@@ -50,6 +50,8 @@ def test_first_rows_with_ferplus(tmp_path: Path, faces: str) -> None:
         np.testing.assert_array_equal(data.images[position, 0], rows[row].image())
         label, _ = label_from_votes([int(count) for count in opinions[row][2:]])
         np.testing.assert_allclose(data.labels[position], np.array(label), atol=1e-6)
+        assert data.given is not None
+        assert data.given[position] == int(rows[row].emotion)
     left_out = sorted(line - 2 for lines in report.skipped.values() for line in lines)
     assert sorted(kept + left_out) == list(range(300))
     for row in left_out:

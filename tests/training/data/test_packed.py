@@ -19,6 +19,7 @@ from PIL import Image
 
 from model.emotions import FER2013, FERPLUS
 from training.data.errors import DataError
+from training.data.labels import parse_labels
 from training.data.packed import DatasetWriter, image_name, load_packed
 
 
@@ -310,3 +311,31 @@ def test_no_room_on_the_disk_is_a_sentence(tmp_path: Path, part: str) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_source_s_own_classes_travel_with_other_labels(tmp_path: Path) -> None:
+    path = tmp_path / "given.zip"
+    with DatasetWriter(path, emotions=("a", "b"), resolution=4, channels=1) as writer:
+        for row, own in ((3, 1), (1002, 0), (1003, 1)):
+            writer.add(row, np.zeros((4, 4), np.uint8), [0.5, 0.5], given=own)
+        with pytest.raises(ValueError, match="class 2 is not one of 2"):
+            writer.add(1004, np.zeros((4, 4), np.uint8), [0.5, 0.5], given=2)
+        with pytest.raises(ValueError, match="every image has a class of its own or none"):
+            writer.add(1004, np.zeros((4, 4), np.uint8), [0.5, 0.5])
+    classes = load_packed(path).given
+    assert classes is not None
+    assert classes.tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"), [([1], "one class for each label"), ([1, 7], "whole numbers from 0 to 1")]
+)
+def test_classes_of_the_source_that_do_not_fit_are_refused(tmp_path: Path, classes: list[int], message: str) -> None:
+    labels = [["b.png", [1, 0]], ["a.png", [0, 1]]]
+    content = json.dumps({"labels": labels, "emotions": ["x", "y"], "given": classes}).encode()
+    with pytest.raises(DataError, match=message):
+        parse_labels(tmp_path / "x.zip", content, ["a.png", "b.png"])
+    swapped = json.dumps({"labels": labels, "emotions": ["x", "y"], "given": [0, 1]}).encode()
+    own = parse_labels(tmp_path / "x.zip", swapped, ["a.png", "b.png"]).given
+    assert own is not None
+    assert own.tolist() == [1, 0]  # in the order of the names, not of the file
