@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.emotions import FER2013
+from model.generator import check_shape
 from model.layers import Conv2d, DiscriminatorBlock, Linear
 
 
@@ -17,22 +20,62 @@ from model.layers import Conv2d, DiscriminatorBlock, Linear
 class DiscriminatorConfig:
     """Everything that fixes the discriminator's shape."""
 
-    resolution: int = 48  # pixels a side; divisible by 2 ** (len(widths) - 1)
+    resolution: int = 48  # pixels a side; halved by each width but a residual one's last, unless dense
     channels: int = 1  # 1 grey, 3 RGB
     emotions: tuple[str, ...] = FER2013  # the vocabulary, in the order of the condition vector
     widths: tuple[int, ...] = (64, 128, 256, 256)  # stem at resolution/2, then blocks; all but the last halve
+    latent_dim: int = 0  # entries of the latent that a third head recovers; 0: no such head. Residual only
+    architecture: str = "residual"  # residual, dense (widths are units of hidden layers) or convolutional
+    emotion_dim: int = 64  # entries of the embedded emotion vector. Dense only
+    dropout: float = 0.0  # probability that a hidden unit is left out. Dense only
 
     def __post_init__(self) -> None:
-        if len(self.widths) < 2 or self.resolution % (2 ** (len(self.widths) - 1)):
-            raise ValueError(f"resolution {self.resolution} must be divisible by 2**{len(self.widths) - 1}.")
+        halvings = len(self.widths) - (self.architecture == "residual")
+        check_shape(self.architecture, self.resolution, self.widths, halvings)
+        if self.architecture != "convolutional" and len(self.widths) < 2:
+            raise ValueError(f"a {self.architecture} discriminator must have at least two widths.")
 
 
-class Discriminator(nn.Module):
+class Verdict(NamedTuple):
+    """What the discriminator says of N images; all float32."""
+
+    logit: Tensor  # [N]; above 0: real
+    emotion: Tensor  # [N, len(emotions)], logits; [N, 0] if it names none
+    latent: Tensor  # [N, latent_dim], the latent that a generated image seems to be drawn from
+
+
+class AnyDiscriminator(nn.Module, ABC):
+    """What every discriminator is: its configuration, and a verdict on images that are said to show an emotion."""
+
+    config: DiscriminatorConfig
+    apart: ClassVar[bool] = False  # real and generated images must come in batches of their own
+
+    @abstractmethod
+    def forward(self, image: Tensor, emotion: Tensor) -> Verdict:
+        """Judge faces.
+
+        Args:
+            image: float ``[N, channels, resolution, resolution]`` in -1..1. Its dtype is that of the arithmetic.
+            emotion: float ``[N, len(emotions)]``, each row sums to 1.
+
+        Returns:
+            Its verdict; emotions and latents are ``[N, 0]`` if it has no head for them.
+        """
+
+    def power_iterate(self) -> None:
+        """Refine every spectral norm by one power iteration; call it once before each discriminator step."""
+        for module in self.modules():
+            if isinstance(module, Conv2d | Linear):
+                module.power_iterate()
+
+
+class Discriminator(AnyDiscriminator):
     """Residual projection discriminator with spectral norm (Miyato & Koyama 2018, "cGANs with Projection").
 
     A space-to-depth stem turns 2x2 pixels into channels, so no feature map is as large as the image. A second head
     names the emotion that a face shows; it is trained on real faces and keeps the generator honest about expression
-    (Odena et al. 2017, AC-GAN).
+    (Odena et al. 2017, AC-GAN). A third one tells from a generated face which latent it was drawn from, whatever the
+    emotion, and keeps the generator honest about identity (Chen et al. 2016, InfoGAN).
     """
 
     def __init__(self, config: DiscriminatorConfig) -> None:
@@ -46,17 +89,9 @@ class Discriminator(nn.Module):
         self.logit = Linear(widths[-1], 1, spectral=True)
         self.project = Linear(len(config.emotions), widths[-1], bias=False, spectral=True)
         self.classify = Linear(widths[-1], len(config.emotions))
+        self.recover = Linear(widths[-1], config.latent_dim) if config.latent_dim else None
 
-    def forward(self, image: Tensor, emotion: Tensor) -> tuple[Tensor, Tensor]:
-        """Judge faces.
-
-        Args:
-            image: float ``[N, channels, resolution, resolution]`` in -1..1. Its dtype is that of the arithmetic.
-            emotion: float ``[N, len(emotions)]``, each row sums to 1.
-
-        Returns:
-            float32 logits ``[N]`` (above 0: real) and float32 emotion logits ``[N, len(emotions)]``.
-        """
+    def forward(self, image: Tensor, emotion: Tensor) -> Verdict:
         x = F.pixel_unshuffle(image, 2).contiguous(memory_format=torch.channels_last)
         x = self.stem(x)
         for block in self.blocks:
@@ -64,10 +99,5 @@ class Discriminator(nn.Module):
         # Summed, not averaged: with every norm bounded, an average leaves the logits too little range.
         features = F.relu(x).float().sum(dim=(2, 3))
         logit = self.logit(features).squeeze(1) + (self.project(emotion.float()) * features).sum(dim=1)
-        return logit, self.classify(features)
-
-    def power_iterate(self) -> None:
-        """Refine every spectral norm by one power iteration; call it once before each discriminator step."""
-        for module in self.modules():
-            if isinstance(module, Conv2d | Linear):
-                module.power_iterate()
+        latent = features[:, :0] if self.recover is None else self.recover(features)
+        return Verdict(logit, self.classify(features), latent)

@@ -1,9 +1,11 @@
-"""The generator: a latent and an emotion vector in, a face out."""
+"""The generator: a latent and an emotion vector in, a face out. What every one is, and the residual one."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -12,28 +14,59 @@ from torch.nn import functional as F
 from model.emotions import FER2013
 from model.layers import ConditionalBatchNorm2d, Conv2d, GeneratorBlock, Linear
 
+#: What networks can be made of; see model/networks.py.
+ARCHITECTURES: Final = ("residual", "dense", "convolutional")
+
+
+def check_shape(architecture: str, resolution: int, widths: tuple[int, ...], halvings: int) -> None:
+    """Raise ValueError, one sentence, if no network has this shape; dense ones have no sizes to halve."""
+    if architecture not in ARCHITECTURES:
+        raise ValueError(f"architecture must be one of {', '.join(ARCHITECTURES)}, not {architecture!r}.")
+    if not widths or resolution < 1:
+        raise ValueError("widths must not be empty, and resolution must be at least 1.")
+    if architecture != "dense" and resolution % 2**halvings:
+        raise ValueError(f"resolution {resolution} must be divisible by 2**{halvings}.")
+
 
 @dataclass(frozen=True, slots=True)
 class GeneratorConfig:
     """Everything that fixes the generator's shape; it travels in the header of a weight file."""
 
-    resolution: int = 48  # pixels a side; divisible by 2 ** len(widths)
+    resolution: int = 48  # pixels a side; divisible by 2 ** len(widths), unless dense
     channels: int = 1  # 1 grey, 3 RGB
     emotions: tuple[str, ...] = FER2013  # the vocabulary, in the order of the condition vector
     latent_dim: int = 128  # entries of z
     emotion_dim: int = 64  # entries of the embedded emotion vector
     widths: tuple[int, ...] = (256, 256, 128)  # feature maps at each size, the smallest first; the last at resolution/2
+    architecture: str = "residual"  # residual, dense (widths are units of hidden layers) or convolutional
 
     def __post_init__(self) -> None:
-        if not self.widths or self.resolution % (2 ** len(self.widths)):
-            raise ValueError(f"resolution {self.resolution} must be divisible by 2**{len(self.widths)}.")
+        check_shape(self.architecture, self.resolution, self.widths, halvings=len(self.widths))
         if self.channels not in (1, 3):
             raise ValueError(f"channels must be 1 or 3, not {self.channels}.")
         if len(set(self.emotions)) != len(self.emotions) or not self.emotions:
             raise ValueError("emotions must be distinct and at least one.")
 
 
-class Generator(nn.Module):
+class AnyGenerator(nn.Module, ABC):
+    """What every generator is: its configuration, and the way from latents and emotions to faces."""
+
+    config: GeneratorConfig
+
+    @abstractmethod
+    def forward(self, latent: Tensor, emotion: Tensor) -> Tensor:
+        """Draw faces.
+
+        Args:
+            latent: float ``[N, latent_dim]``, standard normal. Its dtype is that of the arithmetic.
+            emotion: float ``[N, len(emotions)]``, each row sums to 1.
+
+        Returns:
+            float ``[N, channels, resolution, resolution]`` in -1..1 (black..white), dtype of ``latent``.
+        """
+
+
+class Generator(AnyGenerator):
     """Residual generator with conditional batch norm (Miyato & Koyama 2018) and a pixel-shuffle head.
 
     The latent alone draws the coarsest features, and latent and emotion together steer every norm after that: identity
@@ -57,15 +90,6 @@ class Generator(nn.Module):
         self.head = Conv2d(last, 4 * config.channels)
 
     def forward(self, latent: Tensor, emotion: Tensor) -> Tensor:
-        """Draw faces.
-
-        Args:
-            latent: float ``[N, latent_dim]``, standard normal. Its dtype is that of the arithmetic.
-            emotion: float ``[N, len(emotions)]``, each row sums to 1.
-
-        Returns:
-            float ``[N, channels, resolution, resolution]`` in -1..1 (black..white), dtype of ``latent``.
-        """
         style = torch.cat([latent, self.embed(emotion.to(latent.dtype))], dim=1)
         x = self.dense(latent).unflatten(1, (-1, self.base, self.base))
         x = x.contiguous(memory_format=torch.channels_last)

@@ -21,7 +21,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from model.files import write_whole
-from model.generator import Generator, GeneratorConfig
+from model.generator import AnyGenerator, GeneratorConfig
+from model.networks import build_generator
 
 FORMAT: Final = 1
 
@@ -52,7 +53,7 @@ def _digest(tensors: Mapping[str, Tensor], config: Mapping[str, Any], card: Mapp
 
 
 def save_weights(
-    path: Path | str, generator: Generator, card: Mapping[str, Any], dtype: torch.dtype = torch.float16
+    path: Path | str, generator: AnyGenerator, card: Mapping[str, Any], dtype: torch.dtype = torch.float16
 ) -> str:
     """Write ``generator`` and its ``card`` (JSON-able) to ``path`` atomically and return the file's content hash.
 
@@ -75,7 +76,7 @@ def save_weights(
     return digest
 
 
-def load_generator(path: Path | str) -> tuple[Generator, dict[str, Any], str]:
+def load_generator(path: Path | str) -> tuple[AnyGenerator, dict[str, Any], str]:
     """Read a weight file.
 
     Returns:
@@ -110,7 +111,7 @@ def load_generator(path: Path | str) -> tuple[Generator, dict[str, Any], str]:
     try:
         # Shapes first, without memory: a header may claim any size.
         with torch.device("meta"):
-            expected = Generator(config).state_dict()
+            expected = build_generator(config).state_dict()
     except (RuntimeError, TypeError, ValueError, ZeroDivisionError) as error:
         raise WeightsError(path, f"its header describes no generator of this version ({error}).") from error
     shapes = {k: v.shape for k, v in expected.items() if not k.endswith("num_batches_tracked")}
@@ -118,6 +119,6 @@ def load_generator(path: Path | str) -> tuple[Generator, dict[str, Any], str]:
         raise WeightsError(path, "its tensors are those of another architecture than its header describes.")
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
         raise WeightsError(path, "it holds numbers that are not finite.")
-    generator = Generator(config)
+    generator = build_generator(config)
     generator.load_state_dict({k: v.float() for k, v in tensors.items()}, strict=False)
     return generator.eval().requires_grad_(False), card, digest

@@ -13,19 +13,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from training.distributed import ALONE, World
 from training.recipe import AugmentRecipe
 
 
-def augment(images: Tensor, p: float, rng: torch.Generator) -> Tensor:
+def augment(images: Tensor, p: float, rng: torch.Generator, world: World = ALONE) -> Tensor:
     """Augment images, float32 ``[N, C, H, W]`` in -1..1, each transformation with probability ``p``.
 
     Shift by up to an eighth, scale (log-normal, 0.2 octaves), rotation (normal, 6 degrees), brightness (normal, 0.2),
     contrast (log-normal, 0.5 octaves), and a grey square of half the size. Random numbers are drawn on the CPU from
-    ``rng``, the same count whatever ``p`` is.
+    ``rng``, the same count whatever ``p`` is; of several processes each uses its share of them.
     """
     n, _, height, width = images.shape
-    draws = torch.randn((8, n), generator=rng)
-    uniform = torch.rand((9, n), generator=rng)
+    draws = world.share(torch.randn((8, n * world.size), generator=rng), dim=1)
+    uniform = world.share(torch.rand((9, n * world.size), generator=rng), dim=1)
     if p <= 0:
         return images
     on = (uniform[:6] < p).float()
@@ -56,6 +57,6 @@ def augment(images: Tensor, p: float, rng: torch.Generator) -> Tensor:
 def steer(p: float, real_sign: float, images: int, recipe: AugmentRecipe) -> float:
     """Return the next p after ``images`` images on which the mean sign of the real logits was ``real_sign`` (-1..1)."""
     if recipe.target <= 0:
-        return 0.0
+        return recipe.minimum
     step = math.copysign(images / (recipe.speed_kimg * 1000), real_sign - recipe.target)
-    return min(max(p + step, 0.0), recipe.maximum)
+    return min(max(p + step, recipe.minimum), recipe.maximum)

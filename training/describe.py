@@ -6,9 +6,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from model.discriminator import Discriminator
 from model.emotions import FERPLUS
-from model.generator import Generator
+from model.networks import build_discriminator, build_generator
 from training.recipe import Recipe
 
 
@@ -19,8 +18,8 @@ def describe_networks(
 
     Counted by running them once (matrix products and convolutions; torch's own counter, halved).
     """
-    generator = Generator(recipe.generator_config(resolution, channels, emotions)).eval()
-    discriminator = Discriminator(recipe.discriminator_config(resolution, channels, emotions)).eval()
+    generator = build_generator(recipe.generator_config(resolution, channels, emotions)).eval()
+    discriminator = build_discriminator(recipe.discriminator_config(resolution, channels, emotions)).eval()
     emotion = torch.eye(len(emotions))[:1]
     image = torch.zeros(1, channels, resolution, resolution)
     calls: list[tuple[str, nn.Module, tuple[torch.Tensor, torch.Tensor]]] = [

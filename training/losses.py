@@ -31,3 +31,11 @@ def generator_loss(kind: str, fake: Tensor) -> Tensor:
 def emotion_loss(logits: Tensor, emotion: Tensor) -> Tensor:
     """Cross-entropy of emotion logits ``[N, E]`` against soft labels ``[N, E]`` -> a scalar."""
     return F.cross_entropy(logits, emotion)
+
+
+def latent_loss(guess: Tensor, latent: Tensor) -> Tensor:
+    """Mean squared error of recovered latents ``[N, Z]``, 1 for a blind guess -> a scalar.
+
+    It bounds the information that an image holds about its latent from below (Chen et al. 2016, InfoGAN, section 5).
+    """
+    return F.mse_loss(guess, latent)

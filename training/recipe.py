@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from model.discriminator import DiscriminatorConfig
-from model.generator import GeneratorConfig
+from model.generator import ARCHITECTURES, GeneratorConfig
 
 
 class RecipeError(ValueError):
@@ -22,9 +22,10 @@ class RecipeError(ValueError):
 class GeneratorRecipe:
     """Shape and optimiser of the generator; resolution, channels and emotions come from the data."""
 
+    architecture: str = "residual"  # residual, dense (Goodfellow et al. 2014) or convolutional (DCGAN, 2016)
     latent_dim: int = 128  # entries of z
     emotion_dim: int = 64  # entries of the embedded emotion vector
-    widths: tuple[int, ...] = (256, 256, 128)  # feature maps at each size, the smallest first
+    widths: tuple[int, ...] = (256, 256, 128)  # feature maps at each size, the smallest first; dense: hidden units
     lr: float = 3e-4  # Adam's step
     betas: tuple[float, float] = (0.0, 0.99)  # Adam's decays
 
@@ -33,18 +34,22 @@ class GeneratorRecipe:
 class DiscriminatorRecipe:
     """Shape and optimiser of the discriminator."""
 
-    widths: tuple[int, ...] = (64, 128, 256, 256)  # stem at half the resolution, then blocks
+    architecture: str = "residual"  # residual, dense or convolutional
+    widths: tuple[int, ...] = (64, 128, 256, 256)  # stem at half the resolution, then blocks; dense: hidden units
+    emotion_dim: int = 64  # entries of the embedded emotion vector; dense only, the others project it
+    dropout: float = 0.0  # probability that a hidden unit is left out, 0 to below 1; dense only
     lr: float = 6e-4  # Adam's step; twice the generator's (Heusel et al. 2017, TTUR)
     betas: tuple[float, float] = (0.0, 0.99)  # Adam's decays
 
 
 @dataclass(frozen=True, slots=True)
 class LossRecipe:
-    """What the two networks are trained towards."""
+    """What the two networks are trained towards. The last three need a residual discriminator, which has the heads."""
 
     kind: str = "hinge"  # hinge (Lim & Ye 2017) or bce (Goodfellow et al. 2014, non-saturating)
     classify_real: float = 1.0  # weight of "name the emotion of a real face" in the discriminator's loss
     classify_fake: float = 0.1  # weight of "show the emotion that was asked for" in the generator's loss
+    recover_latent: float = 0.0  # weight of "tell the latent from the face, whatever the emotion", in both losses
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,8 @@ class AugmentRecipe:
 
     target: float = 0.6  # the mean sign of the logits on real faces to steer towards; 0 turns it off
     speed_kimg: float = 100.0  # thousand images in which the probability can go from 0 to 1
-    maximum: float = 0.6  # bound on the probability
+    minimum: float = 0.0  # bounds on the probability
+    maximum: float = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +76,9 @@ class ScheduleRecipe:
     """All of it is driven by one counter, the number of real images seen."""
 
     total_kimg: float = 1000.0  # thousand images to train for
+    warmup_kimg: float = 0.0  # until here only the discriminator learns: for a generator that starts without its own
     batch: int = 64  # real images a step
-    ema_halflife_kimg: float = 10.0  # half-life of the averaged generator
+    ema_halflife_kimg: float = 10.0  # half-life of the averaged generator; 0: no averaging, as the field began
     ema_rampup: float = 0.05  # but at most this fraction of the images seen
     decay_from_kimg: float = 500.0  # the learning rates fall linearly from here ...
     decay_to: float = 0.1  # ... to this fraction at total_kimg
@@ -101,6 +108,13 @@ class Recipe:
             raise RecipeError(f"precision must be 'bfloat16' or 'float32', not {self.precision!r}.")
         if self.loss.kind not in ("hinge", "bce"):
             raise RecipeError(f"loss.kind must be 'hinge' or 'bce', not {self.loss.kind!r}.")
+        if self.discriminator.architecture != "residual":
+            for name in ("classify_real", "classify_fake", "recover_latent"):
+                if getattr(self.loss, name):
+                    kind = self.discriminator.architecture
+                    raise RecipeError(f"loss.{name} must be 0: a {kind} discriminator only tells real from generated.")
+        if self.discriminator.dropout >= 1:
+            raise RecipeError(f"discriminator.dropout must be below 1, not {self.discriminator.dropout}.")
         if self.schedule.batch < 2:
             raise RecipeError("schedule.batch must be at least 2.")
         for where, value in _numbers(self):
@@ -108,6 +122,9 @@ class Recipe:
                 raise RecipeError(f"{where} must be {'0 or ' if where in _MAY_BE_0 else ''}above 0, not {value}.")
         for network in ("generator", "discriminator"):
             part = getattr(self, network)
+            if part.architecture not in ARCHITECTURES:
+                known = ", ".join(ARCHITECTURES)
+                raise RecipeError(f"{network}.architecture must be one of {known}, not {part.architecture!r}.")
             if len(part.betas) != 2 or not all(0 <= beta < 1 for beta in part.betas):
                 raise RecipeError(f"{network}.betas must be two numbers from 0 to below 1.")
             if not part.widths or not all(type(width) is int and width > 0 for width in part.widths):
@@ -115,12 +132,16 @@ class Recipe:
 
     def generator_config(self, resolution: int, channels: int, emotions: tuple[str, ...]) -> GeneratorConfig:
         """Return the generator's shape for data of this resolution, number of channels and vocabulary."""
-        shape = self.generator
-        return GeneratorConfig(resolution, channels, emotions, shape.latent_dim, shape.emotion_dim, shape.widths)
+        own = self.generator
+        shape = (own.latent_dim, own.emotion_dim, own.widths, own.architecture)
+        return GeneratorConfig(resolution, channels, emotions, *shape)
 
     def discriminator_config(self, resolution: int, channels: int, emotions: tuple[str, ...]) -> DiscriminatorConfig:
         """Return the discriminator's shape for data of this resolution, number of channels and vocabulary."""
-        return DiscriminatorConfig(resolution, channels, emotions, self.discriminator.widths)
+        own = self.discriminator
+        latent_dim = self.generator.latent_dim if self.loss.recover_latent else 0
+        shape = (own.widths, latent_dim, own.architecture, own.emotion_dim, own.dropout)
+        return DiscriminatorConfig(resolution, channels, emotions, *shape)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as JSON-able nested dictionaries."""
@@ -130,12 +151,17 @@ class Recipe:
 _MAY_BE_0: Final = frozenset(
     {
         "seed",
+        "discriminator.dropout",
         "loss.classify_real",
         "loss.classify_fake",
+        "loss.recover_latent",
         "data.balance",
         "data.hard_labels",
         "augment.target",
+        "augment.minimum",
         "augment.maximum",
+        "schedule.warmup_kimg",
+        "schedule.ema_halflife_kimg",
         "schedule.decay_from_kimg",
         "schedule.decay_to",
     }

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, get_args
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from model import EmotionMix, FaceRequest
-from model.sampler import MAX_INTENSITY, MAX_SEED, MAX_SEED_TEXT
+from model.sampler import DEFAULT_TRUNCATION, MAX_INTENSITY, MAX_SEED, MAX_SEED_TEXT
 from service.engine import Encoding, ImageFormat
 
 MIN_SIZE: Final = 48
@@ -84,7 +84,7 @@ class GenerateRequest(BaseModel):
             allow_inf_nan=False,
             description=f"{RULES['truncation']}: 0 is the average person, 1 the full variety of people.",
         ),
-    ] = 1.0
+    ] = DEFAULT_TRUNCATION
     size: Annotated[
         Annotated[int, Field(ge=MIN_SIZE, le=MAX_SIZE)] | None,
         Field(description=f"{RULES['size']} a side (Lanczos); without it, the model's resolution."),

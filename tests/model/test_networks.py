@@ -23,7 +23,7 @@ def test_both_networks_work_at_other_sizes_and_in_colour(resolution, channels, w
     assert faces.shape == (3, channels, resolution, resolution)
     assert faces.dtype == dtype
     assert faces.abs().max() <= 1
-    logits, named = discriminator(faces, emotion)
+    logits, named, _ = discriminator(faces, emotion)
     assert logits.shape == (3,)
     assert named.shape == (3, 8)
     assert logits.dtype == named.dtype == torch.float32
@@ -54,7 +54,7 @@ def test_the_emotion_asked_for_changes_the_logit():
     torch.manual_seed(0)
     discriminator = Discriminator(DiscriminatorConfig(resolution=24, widths=(8, 16, 16)))
     image = torch.randn(7, 1, 24, 24)[:1].expand(7, -1, -1, -1)
-    logits, named = discriminator(image, torch.eye(len(FER2013)))
+    logits, named, _ = discriminator(image, torch.eye(len(FER2013)))
     assert logits.std() > 1e-4
     torch.testing.assert_close(named, named[:1].expand(7, -1))  # the emotion head must not be told the answer
 
@@ -73,7 +73,7 @@ def test_gradients_reach_every_parameter():
     generator = Generator(GeneratorConfig(resolution=24, widths=(8, 8)))
     discriminator = Discriminator(DiscriminatorConfig(resolution=24, widths=(8, 8, 8)))
     emotion = torch.eye(7)
-    logits, named = discriminator(generator(torch.randn(7, 128), emotion), emotion)
+    logits, named, _ = discriminator(generator(torch.randn(7, 128), emotion), emotion)
     (logits.sum() + named.square().sum()).backward()
     for network in (generator, discriminator):
         silent = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]

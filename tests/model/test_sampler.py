@@ -139,7 +139,7 @@ def test_other_values_out_of_range_are_refused(name, value):
 
 
 def test_numbers_that_are_equal_are_one_request():
-    assert repr(FaceRequest(HAPPY, 1, intensity=-0.0, truncation=1)) == repr(FaceRequest(HAPPY, 1, intensity=0))
+    assert repr(FaceRequest(HAPPY, 1, intensity=-0.0, truncation=1)) == repr(FaceRequest(HAPPY, 1, 0, 1.0))
 
 
 @pytest.mark.parametrize("device", ["tpu", "cuda:99", "cudafoo", "mps", "meta"])

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from model import EmotionError, EmotionMix, FaceRequest
 from model.emotions import ALIASES, FER2013, FERPLUS
 from model.encode import FORMATS as ENCODER_FORMATS
-from model.sampler import MAX_SEED
+from model.sampler import DEFAULT_TRUNCATION, MAX_SEED
 from service.api.schemas import EXAMPLES, FORMATS, MAX_SIZE, MIN_SIZE, RULES, GenerateRequest
 from service.api.validation import emotion_error, field_errors
 from service.engine import Encoding
@@ -58,7 +58,7 @@ def test_every_allowed_request_becomes_a_face_request(body: dict[str, Any]) -> N
     assert hash(face) == hash(face)
     assert math.isclose(sum(weight for _, weight in face.mix.weights), 1.0)
     assert face.mix == EmotionMix.parse(body["emotion"], FER2013)
-    assert (face.intensity, face.truncation) == (body.get("intensity", 1.0), body.get("truncation", 1.0))
+    assert (face.intensity, face.truncation) == (body.get("intensity", 1.0), body.get("truncation", DEFAULT_TRUNCATION))
     assert wish.encoding == Encoding(body.get("size"), body.get("format", "png"))
 
 

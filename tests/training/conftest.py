@@ -26,19 +26,29 @@ def draw_face(emotion: int, rng: np.random.Generator, size: int = 16) -> np.ndar
     return np.asarray(image)
 
 
-@pytest.fixture(scope="session")
-def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A packed data set of 140 drawn faces of 16x16, few of them disgust, some with soft labels."""
-    path = tmp_path_factory.mktemp("data") / "drawn.zip"
-    rng = np.random.default_rng(0)
+def pack_faces(path: Path, count: int, seed: int) -> Path:
+    """Pack ``count`` drawn faces of 16x16, few of them disgust, some with soft labels."""
+    rng = np.random.default_rng(seed)
     with DatasetWriter(path, emotions=EMOTIONS, resolution=16, channels=1, meta={"name": "drawn"}) as writer:
-        for row in range(140):
+        for row in range(count):
             emotion = row % 7 if row % 7 != 1 or row % 3 == 0 else 3
             label = np.eye(7)[emotion]
             if row % 2:
                 label = 0.75 * label + 0.25 * np.eye(7)[6]
-            writer.add(row, draw_face(emotion, rng), label.tolist())
+            writer.add(row, draw_face(emotion, rng), label.tolist(), given=emotion)
     return path
+
+
+@pytest.fixture(scope="session")
+def unseen_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another 210 of the same kind."""
+    return pack_faces(tmp_path_factory.mktemp("data") / "unseen.zip", 210, 1)
+
+
+@pytest.fixture(scope="session")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A packed data set of 140 drawn faces of 16x16, few of them disgust, some with soft labels."""
+    return pack_faces(tmp_path_factory.mktemp("data") / "drawn.zip", 140, 0)
 
 
 @pytest.fixture

@@ -33,3 +33,34 @@ def test_counts_of_a_network_small_enough_to_count_by_hand():
 def test_the_shipped_recipe_is_as_large_as_its_documentation_says():
     rows = {name: parameters for name, parameters, _ in describe_networks(load_recipe("fer48"))}
     assert rows == {"generator": 3_310_340, "discriminator": 1_781_769}
+
+
+def test_counts_of_a_dense_and_of_a_convolutional_network_by_hand():
+    tables = {}
+    for kind in ("dense", "convolutional"):
+        recipe = recipe_from_dict(
+            {
+                "generator": {"architecture": kind, "widths": [4, 2], "latent_dim": 3, "emotion_dim": 5},
+                "discriminator": {"architecture": kind, "widths": [4, 6], "emotion_dim": 5},
+                "loss": {"classify_real": 0, "classify_fake": 0},
+            }
+        )
+        rows = describe_networks(recipe, 8, 3, ("neutral", "happy"))
+        tables[kind] = {name: (parameters, macs) for name, parameters, macs in rows}
+    pixels = 3 * 8 * 8
+    macs = 2 * 5 + 3 * 4 + (4 + 5) * 2 + 2 * pixels  # the embedding, two hidden layers and the head
+    assert tables["dense"]["generator"] == (macs + 2 * (4 + 2) + pixels, macs)
+    macs = 2 * 5 + pixels * 4 + (4 + 5) * 6 + 6
+    assert tables["dense"]["discriminator"] == (macs + 4 + 6 + 1, macs)
+    kernels = (4 + 5) * 2 * 16, 2 * 3 * 16  # from 2x2 to 4x4, and to 8x8
+    linear = 2 * 5 * 4 + 3 * 4 * 4
+    assert tables["convolutional"]["generator"] == (
+        linear + sum(kernels) + 2 * (4 + 2) + 3,
+        linear + kernels[0] * 4 + kernels[1] * 16,  # each input pixel meets the whole kernel
+    )
+    kernels = 3 * 4 * 16, 4 * 6 * 16
+    linear = 6 * 4 + 2 * 6 * 4
+    assert tables["convolutional"]["discriminator"] == (
+        linear + sum(kernels) + 2 * 6 + 4 + 1,
+        linear + kernels[0] * 16 + kernels[1] * 4,
+    )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from training.losses import discriminator_loss, emotion_loss, generator_loss
@@ -30,3 +32,19 @@ def test_the_emotion_loss_is_least_at_the_soft_label():
     best = emotion_loss(label.log(), label)
     assert emotion_loss(torch.eye(3)[:1] * 9, label) > best
     torch.testing.assert_close(best, -(label * label.log()).sum())
+
+
+@given(st.lists(st.floats(-15, 15), min_size=1, max_size=9), st.lists(st.floats(-15, 15), min_size=1, max_size=9))
+def test_bce_is_torchs_on_probabilities_for_any_logits(real, fake):
+    a, b = torch.tensor(real, dtype=torch.float64), torch.tensor(fake, dtype=torch.float64)
+    towards = torch.nn.BCELoss()
+    p, q = torch.sigmoid(a), torch.sigmoid(b)
+    expected = towards(p, torch.ones_like(p)) + towards(q, torch.zeros_like(q))
+    torch.testing.assert_close(discriminator_loss("bce", a, b), expected, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(generator_loss("bce", b), towards(q, torch.ones_like(q)), rtol=1e-6, atol=1e-9)
+
+
+def test_bce_stays_finite_where_probabilities_round_to_0_and_1():
+    sure = torch.tensor([200.0])
+    assert discriminator_loss("bce", -sure, sure) == 400
+    assert generator_loss("bce", -sure) == 200

@@ -36,7 +36,7 @@ def test_a_file_overrides_only_what_it_names(tmp_path):
     ("text", "says"),
     [
         ("lr = 1", "lr is not a setting; known here: name, seed"),
-        ("[generator]\nheads = 2", r"generator\.heads is not a setting; known here: latent_dim"),
+        ("[generator]\nheads = 2", r"generator\.heads is not a setting; known here: architecture"),
         ("generator = 3", "generator must be a table"),
         ('seed = "one"', "seed must be of type int, not str"),
         ("[schedule]\nbatch = true", r"schedule\.batch must be of type int, not bool"),
@@ -51,6 +51,12 @@ def test_a_file_overrides_only_what_it_names(tmp_path):
         ("[generator]\nwidths = []", r"generator\.widths must be whole numbers above 0"),
         ('[generator]\nwidths = ["a"]', r"generator\.widths must be whole numbers above 0"),
         ("[discriminator]\nbetas = [0.5]", r"discriminator\.betas must be two numbers"),
+        (
+            '[generator]\narchitecture = "cubist"',
+            r"generator\.architecture must be one of residual, dense, convolutional",
+        ),
+        ("[discriminator]\ndropout = 1", r"discriminator\.dropout must be below 1, not 1\.0"),
+        ('[discriminator]\narchitecture = "dense"', r"loss\.classify_real must be 0: a dense discriminator only tells"),
         ('name = "a/b"', "name must be 1 to 64 letters"),
         ("seed =", "not valid TOML"),
     ],
