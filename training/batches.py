@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.data.packed import PackedDataset
+from training.distributed import ALONE, World
 from training.recipe import Recipe
 
 _STREAM = 0x747261696E  # second word of the Philox key: training shares no random numbers with any other use
@@ -17,12 +19,12 @@ _STREAM = 0x747261696E  # second word of the Philox key: training shares no rand
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One step's input. All tensors are on the training device."""
+    """One step's input, or a process's share of it. All tensors are on the training device."""
 
     images: Tensor  # float32 [N, C, H, W] in -1..1
     emotions: Tensor  # float32 [N, E], rows sum to 1; the condition of the real and of the generated images
     latents: Tensor  # float32 [N, latent_dim], standard normal
-    rng: torch.Generator  # on the CPU, for the augmentation
+    rng: torch.Generator  # on the CPU, for the augmentation; the same in every process
 
 
 def draw_weights(labels: NDArray[np.float32], balance: float) -> NDArray[np.float64]:
@@ -40,9 +42,10 @@ def draw_weights(labels: NDArray[np.float32], balance: float) -> NDArray[np.floa
 class BatchSource:
     """Draws batches from a packed data set, each a function of (seed, images seen) and nothing else."""
 
-    def __init__(self, data: PackedDataset, recipe: Recipe, device: str) -> None:
+    def __init__(self, data: PackedDataset, recipe: Recipe, device: str, world: World = ALONE) -> None:
         self._recipe = recipe
         self._device = device
+        self._world = world
         self._images = torch.from_numpy(data.images).to(device)
         self._labels = data.labels
         self._cumulative = np.cumsum(draw_weights(data.labels, recipe.data.balance))
@@ -56,20 +59,27 @@ class BatchSource:
         return index, np.where(chosen, hard, labels)
 
     def at(self, cur_nimg: int) -> Batch:
-        """Return the batch of the step that begins when ``cur_nimg`` real images have been seen."""
+        """Return the batch of the step that begins when ``cur_nimg`` real images have been seen.
+
+        All of it is drawn in every process, and each then takes its share.
+        """
         recipe = self._recipe
         n = recipe.schedule.batch
         # The counter goes into the highest word, so the streams of two steps never overlap.
         rng = np.random.Generator(np.random.Philox(key=[recipe.seed, _STREAM], counter=[0, 0, 0, cur_nimg]))
         index, labels = self.labels(rng, n)
-        flip = torch.from_numpy(rng.random(n) < 0.5).to(self._device)
-        latents = rng.standard_normal((n, recipe.generator.latent_dim), dtype=np.float32)
-        images = self._images[torch.from_numpy(index).to(self._device)].float().div(127.5).sub(1)
+        flip = self._own(rng.random(n) < 0.5)
+        latents = self._own(rng.standard_normal((n, recipe.generator.latent_dim), dtype=np.float32))
+        images = self._images[self._own(index)].float().div(127.5).sub(1)
         if recipe.data.flip:
-            images = torch.where(flip.view(n, 1, 1, 1), images.flip(3), images)
+            images = torch.where(flip.view(-1, 1, 1, 1), images.flip(3), images)
         return Batch(
             images,
-            torch.from_numpy(labels).to(self._device),
-            torch.from_numpy(latents).to(self._device),
+            self._own(labels),
+            latents,
             torch.Generator().manual_seed(int(rng.integers(2**63))),
         )
+
+    def _own(self, whole: NDArray[Any]) -> Tensor:
+        """Return this process's share of an array over the batch, on the device."""
+        return torch.from_numpy(self._world.share(whole)).to(self._device)

@@ -10,22 +10,26 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
-from model.sampler import FaceSampler, choose_device
-from model.weights import save_weights
+from training.balance import Balance
 from training.batches import BatchSource
+from training.board import Board
+from training.data.errors import DataError
 from training.data.packed import load_packed
+from training.distributed import World, join
 from training.memory import keep_freed_memory
 from training.recipe import Recipe
-from training.snapshot import STATE, Progress, averaged_generator, load_state, sample_grid, save_state
-from training.stats import Statistics, finite
+from training.snapshot import START, STATE, Progress, load_state, saved_images, weights_path, write_snapshot
+from training.speed import training_flops
+from training.start import start_from
+from training.stats import Statistics
 from training.trainer import Trainer
 
-_FIRST_RESERVE_S = 20.0
-GRID_SEEDS = range(8)  # the people in a run's sample grids; always the same, to see them grow up
+_FIRST_RESERVE_S: Final = 20.0
+_REASONS: Final = ("", "minutes", "signal")  # to stop early, the later the stronger
 
 
 class TrainingError(RuntimeError):
@@ -64,97 +68,207 @@ def train(
     *,
     minutes: float | None = None,
     device: str = "auto",
+    start: Path | None = None,
     report: Callable[[dict[str, Any]], None] = lambda line: None,
+    warn: Callable[[str], None] = lambda sentence: None,
 ) -> TrainResult:
     """Train by ``recipe`` on the packed data set ``data``, in the folder ``out``; go on where a run there stopped.
+
+    Under ``torchrun`` all its processes call this with the same arguments, see the same files, and train as one.
 
     Args:
         minutes: stop in time to have saved everything this many minutes after the call; None trains to the end.
         device: ``auto`` (the GPU where there is one), ``cpu`` or ``cuda``.
+        start: weights, or a start file, that a new run begins with instead of noise.
         report: called with each line of ``out/stats.jsonl`` as it is written.
+        warn: called with a sentence about what the user should know and training goes on without.
 
     Raises:
-        TrainingError: the losses are not finite any more, the recipe does not fit the data, or ``out`` is unusable.
-        DataError, SnapshotError: the data or the snapshot in ``out`` cannot be used.
+        TrainingError: the losses are not finite any more, the recipe does not fit the data or the processes, ``out`` is
+            unusable, or the disk is full.
+        DataError, SnapshotError, StartError: the data, the snapshot in ``out`` or ``start`` cannot be used, or there
+            is no room for a snapshot.
+        ElsewhereError: another process failed.
         ValueError: the device is not there.
     """
     began = time.monotonic()
     keep_freed_memory()
-    device = choose_device(device)
-    dataset = load_packed(data)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrainingError(f"cannot use {out} as the folder of a run: {error.strerror}.") from error
-    source = BatchSource(dataset, recipe, device)
-    try:
-        trainer = Trainer(recipe, dataset.resolution, dataset.channels, dataset.emotions, device)
-    except ValueError as error:
-        raise TrainingError(f"the recipe does not fit {data.name}: {error}") from error
-    progress = load_state(out / STATE, trainer, dataset.sha256) if (out / STATE).exists() else Progress()
-    cur_nimg, seconds_before = progress.cur_nimg, progress.seconds
-    stats = Statistics(out / "stats.jsonl", cur_nimg, progress.statistics)
-    schedule = recipe.schedule
-    batch, total = schedule.batch, schedule.total_kimg * 1000
-    reserve_s = _FIRST_RESERVE_S  # kept of the minutes for the last snapshot: a guess until one was made
-    steps, tick_time = 0, time.monotonic()
-    weights: Path | None = None
-    reason = "done"
+    with _stop_on_signal() as stop, join(device) as world:
+        run = world.together(lambda: _Run(recipe, data, out, start, world, began, report, warn))
+        if not world.same(run.fingerprint()):
+            raise TrainingError(f"the processes began with different networks; let all of them see the same {out}.")
+        schedule, reason = recipe.schedule, "done"
+        try:
+            while run.cur_nimg < run.total:
+                run.step()
+                if run.crossed(schedule.tick_kimg) or run.cur_nimg >= run.total:
+                    run.end_tick()
+                if run.crossed(schedule.snapshot_kimg):
+                    run.snapshot()
+                late = minutes is not None and time.monotonic() - began > minutes * 60 - run.reserve_s
+                # A signal may reach one process alone, and clocks differ: all stop after the same step.
+                early = int(world.largest(2 if stop.is_set() else int(late and world.first)))
+                if early:
+                    reason = _REASONS[early]
+                    break
+            if run.saved_here != run.cur_nimg:
+                run.snapshot()
+        finally:
+            run.close()
+        return TrainResult(run.cur_nimg, run.seconds(), weights_path(out, recipe, run.cur_nimg), reason)
 
-    def seconds() -> float:
-        return seconds_before + time.monotonic() - began
 
-    def snapshot() -> Path:
-        nonlocal reserve_s, tick_time
+class _Run:
+    """One sitting of a run, in one of its processes. Every method is called in all of them, or in none."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Path,
+        out: Path,
+        start: Path | None,
+        world: World,
+        began: float,
+        report: Callable[[dict[str, Any]], None],
+        warn: Callable[[str], None],
+    ) -> None:
+        self.recipe, self.data, self.out, self.world = recipe, data, out, world
+        self.report = report
+        self.warn = warn if world.first else lambda sentence: None
+        batch = recipe.schedule.batch
+        if batch % world.size:
+            raise TrainingError(f"a batch of {batch} images cannot be shared evenly by {world.size} processes.")
+        self.dataset = load_packed(data)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TrainingError(f"cannot use {out} as the folder of a run: {error.strerror}.") from error
+        self.source = BatchSource(self.dataset, recipe, world.device, world)
+        shape = (self.dataset.resolution, self.dataset.channels, self.dataset.emotions)
+        try:
+            self.trainer = Trainer(recipe, *shape, world.device, world)
+        except ValueError as error:
+            raise TrainingError(f"the recipe does not fit {data.name}: {error}") from error
+        progress = self._load(start)
+        self.started_from = progress.started_from
+        self.cur_nimg, self.total = progress.cur_nimg, recipe.schedule.total_kimg * 1000
+        self.stats = Statistics(out / "stats.jsonl" if world.first else None, self.cur_nimg, progress.statistics)
+        self.board = Board(out, self.cur_nimg, self.warn) if world.first else None
+        self.balance = Balance()
+        self.flops = training_flops(recipe, *shape)
+        self.saved_here: int | None = None  # images seen at the newest snapshot of this sitting
+        self.reserve_s = _FIRST_RESERVE_S  # kept of the minutes for the last snapshot: a guess until one was made
+        self._steps, self._tick_time = 0, time.monotonic()
+        self._clock = began - progress.seconds
+
+    def _load(self, start: Path | None) -> Progress:
+        """Go on with the run that is there, or begin one, from ``start`` or from noise."""
+        if (self.out / STATE).exists():
+            if start is not None:
+                self.warn(f"{self.out} holds a run already, which goes on; --start is for a new one and not used.")
+            return load_state(self.out / STATE, self.trainer, self.dataset.sha256)
+        if start is None:
+            return Progress()
+        began_with = start_from(start, self.trainer)
+        if not began_with["discriminator"] and not self.recipe.schedule.warmup_kimg:
+            self.warn(
+                f"{start} holds no discriminator, and a new one knows nothing to teach a trained generator; "
+                "give the recipe schedule.warmup_kimg, in which it learns alone."
+            )
+        return Progress(started_from=began_with)
+
+    def fingerprint(self) -> float:
+        """Return a number that differs where the counter or any network does."""
+        networks = (self.trainer.generator, self.trainer.discriminator, self.trainer.average)
+        sums = [parameter.detach().double().sum() for network in networks for parameter in network.parameters()]
+        return float(torch.stack(sums).sum()) + self.cur_nimg
+
+    def seconds(self) -> float:
+        """Return the time spent in training, all sittings together."""
+        return time.monotonic() - self._clock
+
+    def crossed(self, every_kimg: float) -> bool:
+        """Tell whether the last step passed a multiple of ``every_kimg`` thousand images."""
+        return crossed(self.cur_nimg, self.recipe.schedule.batch, every_kimg)
+
+    def step(self) -> None:
+        """Train on the next batch."""
+        logged = self.trainer.step(self.source.at(self.cur_nimg), self.cur_nimg)
+        self.cur_nimg += self.recipe.schedule.batch
+        self.stats.add(logged, self.cur_nimg)
+        self._steps += 1
+
+    def end_tick(self) -> None:
+        """Write a line of statistics."""
+        self._check(self.stats.first_bad())
+        now = time.monotonic()
+        img_s = self._steps * self.recipe.schedule.batch / (now - self._tick_time)
+        self._steps, self._tick_time = 0, now
+        speed = {"img_s": img_s, "tflop_s": img_s * self.flops / 1e12}
+        more = {"augment_p": self.trainer.augment_p, **speed, "cur_nimg": self.cur_nimg, "seconds": self.seconds()}
+
+        def write() -> None:
+            line = self.stats.end_tick(more)
+            if self.board is not None:
+                self.report(line)
+                self.board.line(line)
+            if self.cur_nimg > self.recipe.schedule.warmup_kimg * 1000 and (lost := self.balance.see(line)):
+                self.warn(lost)
+
+        self._write(write)
+
+    def snapshot(self) -> None:
+        """Write a snapshot, unless training has diverged."""
         start = time.monotonic()
-        if not trainer.finite():
-            raise TrainingError(_diverged(cur_nimg, weights))
-        save_state(out / STATE, trainer, Progress(cur_nimg, seconds(), stats.state()), dataset.sha256)
-        card = {
-            "data": {"file": data.name, "sha256": dataset.sha256, "images": len(dataset), **dataset.meta},
-            "recipe": recipe.to_dict(),
-            "images_seen": cur_nimg,
-            "training_minutes": round(seconds() / 60, 1),
-            "torch": torch.__version__,
-        }
-        path = out / f"{recipe.name}-{cur_nimg // 1000:06d}.safetensors"
-        generator = averaged_generator(trainer, source)
-        save_weights(path, generator, card)
-        sample_grid(FaceSampler(generator), GRID_SEEDS).save(path.with_suffix(".png"))
+        self._check(self.stats.first_bad())
+        self._check(None if self.trainer.finite() else self.cur_nimg)
+        progress = Progress(self.cur_nimg, self.seconds(), self.stats.state(), self.started_from)
+
+        def write() -> None:
+            if self.board is not None:
+                grid = write_snapshot(self.out, self.trainer, progress, self.source, self.dataset, self.data.name)
+                self.board.grid(grid, self.cur_nimg)
+
+        self._write(write)
+        self.saved_here = self.cur_nimg
         took = time.monotonic() - start
-        reserve_s = max(reserve_s, 2 * took + 5)
-        tick_time += took  # img/s is that of training
-        return path
+        self.reserve_s = max(self.reserve_s, 2 * took + 5)
+        self._tick_time += took  # img/s is that of training
 
-    with _stop_on_signal() as stop:
-        while cur_nimg < total:
-            stats.add(trainer.step(source.at(cur_nimg), cur_nimg))
-            cur_nimg += batch
-            steps += 1
-            if crossed(cur_nimg, batch, schedule.tick_kimg) or cur_nimg >= total:
-                now = time.monotonic()
-                more = {"augment_p": trainer.augment_p, "img_s": steps * batch / (now - tick_time)}
-                line = stats.end_tick({**more, "cur_nimg": cur_nimg, "seconds": seconds()})
-                if not finite(line):
-                    raise TrainingError(_diverged(cur_nimg, weights))
-                report(line)
-                steps, tick_time = 0, now
-            if crossed(cur_nimg, batch, schedule.snapshot_kimg):
-                weights = snapshot()
-            if stop.is_set():
-                reason = "signal"
-                break
-            if minutes is not None and time.monotonic() - began > minutes * 60 - reserve_s:
-                reason = "minutes"
-                break
-        if weights is None or not crossed(cur_nimg, batch, schedule.snapshot_kimg):
-            weights = snapshot()
-    return TrainResult(cur_nimg, seconds(), weights, reason)
+    def close(self) -> None:
+        """Let go of the files."""
+        if self.board is not None:
+            self.board.close()
 
+    def _write(self, work: Callable[[], None]) -> None:
+        """Do ``work``, which writes files in the first process; if it cannot, say what there is to go on from."""
 
-def _diverged(cur_nimg: int, weights: Path | None) -> str:
-    last = f"the last good snapshot is {weights}" if weights else "this sitting saved nothing"
-    return f"training stopped being finite before {cur_nimg:,} images, and {last}; try a lower learning rate."
+        def careful() -> None:
+            try:
+                work()
+            except (OSError, DataError) as error:
+                reason = error.strerror if isinstance(error, OSError) else str(error)
+                saved = saved_images(self.out / STATE)
+                last = f"{self.out / STATE} is whole ({saved:,} images)" if saved else "nothing had been saved"
+                text = f"the run stopped at {self.cur_nimg:,} images: {str(reason).rstrip('.')}; {last}."
+                raise TrainingError(text) from error
+
+        self.world.together(careful)
+
+    def _check(self, bad: int | None) -> None:
+        """Stop if the step that ended at ``bad`` images, if any, brought numbers that are not finite."""
+        if bad is None:
+            return
+        saved = saved_images(self.out / STATE)
+        last = "nothing had been saved; try a lower learning rate"
+        if saved:
+            weights = weights_path(self.out, self.recipe, saved)
+            last = (
+                f"the last good snapshot is {weights} ({saved:,} images); "
+                f"try a new run with --start {self.out / START} and a lower learning rate"
+            )
+        step = bad // self.recipe.schedule.batch
+        raise TrainingError(f"training stopped being finite in step {step:,} (at {bad:,} images), and {last}.")
 
 
 def crossed(cur_nimg: int, batch: int, every_kimg: float) -> bool:

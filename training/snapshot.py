@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,14 +18,20 @@ from safetensors.torch import save
 from torch import Tensor
 
 from model.emotions import EmotionMix
-from model.generator import Generator
+from model.files import write_whole
+from model.generator import AnyGenerator
 from model.sampler import FaceRequest, FaceSampler
+from model.weights import save_weights
 from training.batches import BatchSource
 from training.data.atomic import atomic_file
-from training.recipe import Recipe
+from training.data.packed import PackedDataset
+from training.recipe import Recipe, recipe_from_dict
+from training.start import save_start
 from training.trainer import Trainer
 
-STATE: Final = "state.safetensors"
+STATE: Final = "state.safetensors"  # in a run's folder: all that it needs to go on
+START: Final = "start.safetensors"  # and both networks of its newest snapshot, for another run to start from
+GRID_SEEDS: Final = range(8)  # the people in a run's sample grids; always the same, to see them grow up
 _CALIBRATION_BATCHES: Final = 50
 _CALIBRATION_STREAM: Final = 0x7374617473
 
@@ -40,10 +47,47 @@ class Progress:
     cur_nimg: int = 0  # real images seen
     seconds: float = 0.0  # spent in training, all sittings together
     statistics: dict[str, Any] | None = None  # what the tick in progress has gathered
+    started_from: dict[str, Any] | None = None  # the file that the run began with, as start_from tells it
 
 
 def _modules(trainer: Trainer) -> dict[str, torch.nn.Module]:
     return {"generator": trainer.generator, "discriminator": trainer.discriminator, "average": trainer.average}
+
+
+def weights_path(out: Path, recipe: Recipe, cur_nimg: int) -> Path:
+    """Return where the weights of the snapshot at ``cur_nimg`` images are, in the folder ``out`` of a run."""
+    return out / f"{recipe.name}-{cur_nimg // 1000:06d}.safetensors"
+
+
+def write_snapshot(
+    out: Path, trainer: Trainer, progress: Progress, source: BatchSource, dataset: PackedDataset, data_name: str
+) -> Image.Image:
+    """Write all that a snapshot is into the folder ``out``, each file whole or not at all; return its sample grid.
+
+    The state goes first: once it is there nothing of the run is lost, whatever becomes of the rest.
+
+    Raises:
+        DataError, OSError: the disk is full, or the folder is gone.
+    """
+    save_state(out / STATE, trainer, progress, dataset.sha256)
+    card = {
+        "data": {"file": data_name, "sha256": dataset.sha256, "images": len(dataset), **dataset.meta},
+        "recipe": trainer.recipe.to_dict(),
+        "images_seen": progress.cur_nimg,
+        "training_minutes": round(progress.seconds / 60, 1),
+        "torch": torch.__version__,
+    }
+    if progress.started_from is not None:
+        card["started_from"] = progress.started_from
+    path = weights_path(out, trainer.recipe, progress.cur_nimg)
+    generator = averaged_generator(trainer, source)
+    save_weights(path, generator, card)
+    save_start(out / START, generator, trainer.discriminator, card)
+    grid = sample_grid(FaceSampler(generator), GRID_SEEDS)
+    png = io.BytesIO()
+    grid.save(png, "PNG")
+    write_whole(path.with_suffix(".png"), png.getvalue())
+    return grid
 
 
 def save_state(path: Path, trainer: Trainer, progress: Progress, data_sha256: str) -> None:
@@ -53,7 +97,8 @@ def save_state(path: Path, trainer: Trainer, progress: Progress, data_sha256: st
         tensors |= {f"{name}/{key}": value for key, value in module.state_dict().items()}
     for name, optimizer in trainer.optimizers.items():
         for index, state in optimizer.state_dict()["state"].items():
-            tensors |= {f"adam-{name}/{index}/{key}": value for key, value in state.items()}
+            kept = {key: value for key, value in state.items() if not _forgotten(optimizer, key)}
+            tensors |= {f"adam-{name}/{index}/{key}": value for key, value in kept.items()}
     header = {
         **asdict(progress),
         "augment_p": trainer.augment_p,
@@ -63,6 +108,11 @@ def save_state(path: Path, trainer: Trainer, progress: Progress, data_sha256: st
     content = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {"progress": json.dumps(header)})
     with atomic_file(path) as file:
         file.write(content)
+
+
+def _forgotten(optimizer: torch.optim.Optimizer, key: str) -> bool:
+    """Tell whether the next step overwrites this part of Adam's state: with beta1 = 0 its mean is the last gradient."""
+    return key == "exp_avg" and optimizer.param_groups[0]["betas"][0] == 0
 
 
 def load_state(path: Path, trainer: Trainer, data_sha256: str) -> Progress:
@@ -75,15 +125,25 @@ def load_state(path: Path, trainer: Trainer, data_sha256: str) -> Progress:
         with safe_open(path, framework="pt") as file:
             header: Mapping[str, Any] = json.loads(file.metadata()["progress"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dictionary)
+        # An older file lacks settings that came later; what it was made with is their defaults.
+        theirs = recipe_from_dict(header["recipe"]).to_dict()
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise SnapshotError(f"{path} is no snapshot to go on from ({error}).") from error
-    # Through JSON, so that tuples and lists compare equal.
-    theirs, ours = header["recipe"], json.loads(json.dumps(trainer.recipe.to_dict()))
-    changed = sorted(_different(theirs, ours))
+    changed = sorted(_different(theirs, trainer.recipe.to_dict()))
     if changed:
         raise SnapshotError(f"{path} was made by another recipe ({', '.join(changed)} differ); give another --out.")
     if header["data_sha256"] != data_sha256:
         raise SnapshotError(f"{path} was trained on other data; give another --out.")
+    try:
+        _put(trainer, tensors)
+        trainer.augment_p = float(header["augment_p"])
+        return Progress(**{item.name: header[item.name] for item in fields(Progress) if item.name in header})
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise SnapshotError(f"{path} is no snapshot to go on from ({reason}).") from error
+
+
+def _put(trainer: Trainer, tensors: Mapping[str, Tensor]) -> None:
     for name, module in _modules(trainer).items():
         module.load_state_dict({k: tensors[f"{name}/{k}"] for k in module.state_dict()})
     for name, optimizer in trainer.optimizers.items():
@@ -93,9 +153,19 @@ def load_state(path: Path, trainer: Trainer, data_sha256: str) -> Progress:
             if owner == f"adam-{name}":
                 index, _, field = rest.partition("/")
                 state.setdefault(int(index), {})[field] = value
+        if state and _forgotten(optimizer, "exp_avg"):
+            for values in state.values():
+                values["exp_avg"] = torch.zeros_like(values["exp_avg_sq"])
         optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    trainer.augment_p = float(header["augment_p"])
-    return Progress(int(header["cur_nimg"]), float(header["seconds"]), header.get("statistics"))
+
+
+def saved_images(path: Path) -> int:
+    """Return how many images a saved state has seen; 0 if there is none that can be read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return int(json.loads(file.metadata()["progress"])["cur_nimg"])
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+        return 0
 
 
 def _different(left: Mapping[str, Any], right: Mapping[str, Any], prefix: str = "") -> set[str]:
@@ -113,7 +183,7 @@ def _different(left: Mapping[str, Any], right: Mapping[str, Any], prefix: str = 
 
 
 @torch.no_grad()
-def averaged_generator(trainer: Trainer, source: BatchSource) -> Generator:
+def averaged_generator(trainer: Trainer, source: BatchSource) -> AnyGenerator:
     """Return a copy of the averaged generator, float32 on the CPU, with batch-norm statistics of its own.
 
     Averaged weights produce other activations than those the running statistics were gathered from, so they are
@@ -121,7 +191,9 @@ def averaged_generator(trainer: Trainer, source: BatchSource) -> Generator:
     """
     recipe: Recipe = trainer.recipe
     generator = deepcopy(trainer.average)
-    norms = [module for module in generator.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    norms = [
+        module for module in generator.modules() if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d)
+    ]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean over all batches

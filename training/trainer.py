@@ -8,28 +8,40 @@ from copy import deepcopy
 import torch
 from torch import Tensor
 
-from model.discriminator import Discriminator
-from model.generator import Generator
+from model.discriminator import Verdict
+from model.networks import build_discriminator, build_generator
 from training.augment import augment, steer
 from training.batches import Batch
-from training.losses import discriminator_loss, emotion_loss, generator_loss
+from training.distributed import ALONE, World
+from training.losses import discriminator_loss, emotion_loss, generator_loss, latent_loss
 from training.recipe import Recipe
 
 
 class Trainer:
     """Both networks, their optimisers, the averaged generator and the augmentation's probability."""
 
-    def __init__(self, recipe: Recipe, resolution: int, channels: int, emotions: tuple[str, ...], device: str) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        resolution: int,
+        channels: int,
+        emotions: tuple[str, ...],
+        device: str,
+        world: World = ALONE,
+    ) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
         self.device = device
+        self.world = world
         self.dtype = getattr(torch, recipe.precision)
-        self.generator = Generator(recipe.generator_config(resolution, channels, emotions))
-        self.discriminator = Discriminator(recipe.discriminator_config(resolution, channels, emotions))
+        self.generator = build_generator(recipe.generator_config(resolution, channels, emotions))
+        self.discriminator = build_discriminator(recipe.discriminator_config(resolution, channels, emotions))
         for network in (self.generator, self.discriminator):
             network.to(device).to(memory_format=torch.channels_last)
         self.average = deepcopy(self.generator).requires_grad_(False)
-        self.augment_p = 0.0
+        for network in (self.generator, self.discriminator):
+            world.share_layers(network)
+        self.augment_p = recipe.augment.minimum
         self.optimizers = {
             "generator": torch.optim.Adam(
                 self.generator.parameters(), recipe.generator.lr, recipe.generator.betas, foreach=True
@@ -47,42 +59,69 @@ class Trainer:
 
         The generated images are drawn once and used in both phases.
         """
-        recipe, kind, n = self.recipe, self.recipe.loss.kind, len(batch.images)
+        recipe, loss, n = self.recipe, self.recipe.loss, len(batch.images)
+        if recipe.discriminator.dropout:
+            torch.manual_seed(batch.rng.initial_seed())  # dropout draws from torch's own: a function of the counter too
         factor = self._lr_factor(cur_nimg)
         for name, optimizer in self.optimizers.items():
             optimizer.param_groups[0]["lr"] = getattr(recipe, name).lr * factor
-        drawn = self._draw(batch.latents.to(self.dtype), batch.emotions).float()
+        learning = cur_nimg >= recipe.schedule.warmup_kimg * 1000  # both, or the discriminator alone
+        with torch.set_grad_enabled(learning):
+            drawn = self._draw(batch.latents.to(self.dtype), batch.emotions).float()
 
         # Phase 1: the discriminator, on real = 1 and generated = 0.
         self.discriminator.requires_grad_(True)
         self.discriminator.power_iterate()
-        seen = augment(torch.cat([batch.images, drawn.detach()]), self.augment_p, batch.rng)
-        logits, named = self._judge(seen.to(self.dtype), batch.emotions.repeat(2, 1))
-        real, fake = logits[:n], logits[n:]
-        named_real = emotion_loss(named[:n], batch.emotions)
-        loss_d = discriminator_loss(kind, real, fake)
-        self._descend("discriminator", loss_d + recipe.loss.classify_real * named_real)
+        seen = augment(torch.cat([batch.images, drawn.detach()]), self.augment_p, batch.rng, self.world)
+        verdict = self._judge_both(seen.to(self.dtype), batch.emotions.repeat(2, 1))
+        real, fake = verdict.logit[:n], verdict.logit[n:]
+        logged: dict[str, Tensor] = {}
+        names = verdict.emotion.shape[1] > 0  # the classic discriminators name no emotion
+        total = loss_d = discriminator_loss(loss.kind, real, fake)
+        if names:
+            logged["emotion_real"] = emotion_loss(verdict.emotion[:n], batch.emotions)
+            total = total + loss.classify_real * logged["emotion_real"]
+        if loss.recover_latent:
+            total = total + loss.recover_latent * latent_loss(verdict.latent[n:], batch.latents)
+        self._descend("discriminator", total)
 
         # Phase 2: the combined model towards "real"; the discriminator is frozen.
         self.discriminator.requires_grad_(False)
-        logits, named = self._judge(augment(drawn, self.augment_p, batch.rng).to(self.dtype), batch.emotions)
-        named_fake = emotion_loss(named, batch.emotions)
-        loss_g = generator_loss(kind, logits)
-        self._descend("generator", loss_g + recipe.loss.classify_fake * named_fake)
+        if learning:
+            seen = augment(drawn, self.augment_p, batch.rng, self.world)
+            verdict = self._judge(seen.to(self.dtype), batch.emotions)
+        else:
+            verdict = Verdict(*(part[n:].detach() for part in verdict))
+        total = loss_g = generator_loss(loss.kind, verdict.logit)
+        if names:
+            logged["emotion_fake"] = emotion_loss(verdict.emotion, batch.emotions)
+            total = total + loss.classify_fake * logged["emotion_fake"]
+        if loss.recover_latent:
+            logged["latent_error"] = latent_loss(verdict.latent, batch.latents)
+            total = total + loss.recover_latent * logged["latent_error"]
+        if learning:
+            self._descend("generator", total)
+            self._average(cur_nimg)
 
-        self._average(cur_nimg)
-        sign = real.detach().sign().mean()
-        if recipe.augment.target > 0:
-            self.augment_p = steer(self.augment_p, float(sign), n, recipe.augment)
-        return {
-            "loss_d": loss_d.detach(),
-            "loss_g": loss_g.detach(),
-            "real_is_real": torch.sigmoid(real.detach()).mean(),
-            "fake_is_real": torch.sigmoid(fake.detach()).mean(),
-            "real_sign": sign,
-            "emotion_real": named_real.detach(),
-            "emotion_fake": named_fake.detach(),
+        logged = {
+            "loss_d": loss_d,
+            "loss_g": loss_g,
+            "real_is_real": torch.sigmoid(real).mean(),
+            "fake_is_real": torch.sigmoid(fake).mean(),
+            "real_sign": real.sign().mean(),
+            **logged,
         }
+        logged = self.world.mean({name: value.detach() for name, value in logged.items()})
+        if recipe.augment.target > 0:
+            images = n * self.world.size
+            self.augment_p = steer(self.augment_p, float(logged["real_sign"]), images, recipe.augment)
+        return logged
+
+    def _judge_both(self, images: Tensor, emotions: Tensor) -> Verdict:
+        """Judge real images and as many generated ones: in one batch, or apart where batch norm must not mix them."""
+        parts = 2 if self.discriminator.apart else 1
+        verdicts = [self._judge(*part) for part in zip(images.chunk(parts), emotions.chunk(parts), strict=True)]
+        return Verdict(*(torch.cat(heads) for heads in zip(*verdicts, strict=True)))
 
     def finite(self) -> bool:
         """Tell whether every parameter of every network is finite."""
@@ -92,6 +131,7 @@ class Trainer:
     def _descend(self, name: str, loss: Tensor) -> None:
         self.optimizers[name].zero_grad(set_to_none=True)
         loss.backward()
+        self.world.average_gradients(getattr(self, name).parameters())
         self.optimizers[name].step()
 
     def _lr_factor(self, cur_nimg: int) -> float:
@@ -105,6 +145,6 @@ class Trainer:
         """Move the averaged generator towards the present one (Karras et al. 2018, section 4)."""
         schedule = self.recipe.schedule
         halflife = min(schedule.ema_halflife_kimg * 1000, max(cur_nimg, 1) * schedule.ema_rampup)
-        weight = 1 - math.exp2(-schedule.batch / halflife)
+        weight = 1 - math.exp2(-schedule.batch / halflife) if halflife > 0 else 1.0
         averaged: list[Tensor] = list(self.average.parameters())
         torch._foreach_lerp_(averaged, list(self.generator.parameters()), weight)

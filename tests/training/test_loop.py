@@ -17,8 +17,8 @@ from PIL import Image
 
 from model import EmotionMix, FaceRequest, FaceSampler
 from training.data.packed import load_packed
-from training.loop import GRID_SEEDS, TrainingError, crossed, train
-from training.snapshot import STATE, SnapshotError, load_state, save_state
+from training.loop import TrainingError, crossed, train
+from training.snapshot import GRID_SEEDS, STATE, SnapshotError, load_state, write_snapshot
 from training.trainer import Trainer
 
 LOSSES = ("loss_d", "loss_g", "real_is_real", "fake_is_real", "emotion_real", "emotion_fake", "augment_p", "cur_nimg")
@@ -121,11 +121,11 @@ def test_minutes_end_a_run_in_time_to_have_saved_everything(faces, tiny, tmp_pat
 
     def slow_save(*arguments):
         now[0] += 10
-        return save_state(*arguments)
+        return write_snapshot(*arguments)
 
     monkeypatch.setattr("training.loop.time.monotonic", lambda: now[0])
     monkeypatch.setattr(Trainer, "step", slow_step)
-    monkeypatch.setattr("training.loop.save_state", slow_save)
+    monkeypatch.setattr("training.loop.write_snapshot", slow_save)
     result = train(_until(tiny, 10**9), faces, tmp_path, minutes=2.0, device="cpu")
     assert result.reason == "minutes"
     assert 80 < now[0] <= 120
@@ -149,7 +149,9 @@ def test_a_snapshot_of_another_recipe_or_of_other_data_is_refused(faces, tiny, t
 def test_a_run_that_diverges_never_overwrites_what_was_good(faces, tiny, tmp_path, tick_kimg):
     wild = replace(_until(tiny, 160), generator=replace(tiny.generator, lr=1e30))
     wild = replace(wild, schedule=replace(wild.schedule, tick_kimg=tick_kimg))
-    with pytest.raises(TrainingError, match=r"stopped being finite before .* saved nothing; try a lower"):
+    with pytest.raises(
+        TrainingError, match=r"stopped being finite in step \d .*, and nothing had been saved; try a lower"
+    ):
         train(wild, faces, tmp_path, device="cpu")
     assert not (tmp_path / STATE).exists()
     assert not list(tmp_path.glob("*.safetensors"))
