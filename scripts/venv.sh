@@ -2,7 +2,7 @@
 # Makes .venv ready for one of two uses, and does nothing when it already is.
 #
 #   scripts/venv.sh serve    what a host that serves needs (the core dependencies)
-#   scripts/venv.sh test     that, and the `train` and `test` extras
+#   scripts/venv.sh test     that, and the `train`, `identity` and `test` extras
 #
 # A stamp in .venv holds what it was made from: pyproject.toml, this folder's path and the Python inside. While
 # that is unchanged pip is not called at all. PYTHON=/path/to/python names the Python for a new environment.
@@ -23,7 +23,7 @@ fail() {
 
 case $use in
 serve) extras='' modules="torch fastapi uvicorn typer" ;;
-test) extras='[train,test]' modules="torch fastapi uvicorn typer torchvision pytest mypy ruff importlinter" ;;
+test) extras='[train,identity,test]' modules="torch fastapi uvicorn typer torchvision pytest mypy ruff importlinter" ;;
 *) fail "scripts/venv.sh knows 'serve' and 'test', not '$use'." ;;
 esac
 

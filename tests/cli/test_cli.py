@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 from emoface.cli import app
 from model import EmotionMix, FaceRequest, FaceSampler
 from model.generator import Generator, GeneratorConfig
+from model.sampler import DEFAULT_TRUNCATION
 from model.weights import save_weights
 
 
@@ -165,3 +166,9 @@ def test_describe_prints_parameters_and_multiply_adds():
     done = in_process("train", "fer48", "--describe")
     assert "3,310,340" in done.stdout
     assert "1,781,769" in done.stdout
+
+
+@pytest.mark.parametrize("verb", ["generate", "evaluate"])
+def test_help_tells_the_truncation_that_holds(verb):
+    shown = CliRunner().invoke(app, [verb, "--help"], env={"COLUMNS": "200"}).stdout
+    assert f"[default: {DEFAULT_TRUNCATION}]" in shown

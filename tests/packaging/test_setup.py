@@ -63,7 +63,7 @@ def test_a_disk_that_fills_up_is_named_as_the_cause(machine: Machine) -> None:
 
 def test_the_second_run_calls_no_pip(machine: Machine) -> None:
     machine.python("python3", "3.12.1")
-    for use, extras in (("serve", "."), ("test", ".[train,test]")):
+    for use, extras in (("serve", "."), ("test", ".[train,identity,test]")):
         assert machine.setup(use).returncode == 0
         assert machine.installs() == [extras]
         assert machine.setup(use).returncode == 0
@@ -86,7 +86,7 @@ def test_a_change_of_pyproject_installs_again(machine: Machine) -> None:
         file.write("\n# changed\n")
     machine.setup("serve")
     machine.setup("test")
-    assert machine.installs() == [".", ".[train,test]"]
+    assert machine.installs() == [".", ".[train,identity,test]"]
 
 
 def test_a_moved_checkout_installs_again(machine: Machine) -> None:

@@ -1,0 +1,129 @@
+"""``emoface evaluate`` and ``emoface judge``: what weights are worth, and the judge who says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from emoface.fail import fail
+
+Data = Annotated[Path, typer.Option("--data", help="Packed zip of real faces that no training has seen.")]
+
+
+def evaluate(
+    weights: Annotated[Path, typer.Argument(help="The .safetensors file to judge.")],
+    data: Data,
+    train: Annotated[Path, typer.Option(help="Packed zip of the faces that the weights were trained on.")],
+    out: Annotated[Path, typer.Option(help="Folder for report.json, report.md and the pictures.")] = Path("report"),
+    judge: Annotated[
+        list[Path] | None, typer.Option(help="A judge's file; again for more. [default: the two that ship]")
+    ] = None,
+    truncation: Annotated[float, typer.Option(min=0.0, max=1.0, help="Of the faces judged.")] = 0.85,
+    faces: Annotated[int, typer.Option(min=20, help="Faces of each emotion.")] = 1000,
+    run: Annotated[Path | None, typer.Option(help="Folder of the run that made the weights, for its curves.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Leave out GAN-train and nearest training faces.")] = False,
+    inception: Annotated[
+        Path | None, typer.Option(help="Inception's weights (torch-fidelity's .pth), for FID; hours without a GPU.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Measure weights against real faces and write a report.
+
+    Example: `emoface evaluate weights/fer48.safetensors --data test.zip --train train.zip --out report`
+    """
+    from rich.console import Console
+
+    from model import FaceSampler, WeightsError
+    from model.sampler import choose_device
+    from training.data.errors import DataError
+    from training.data.packed import load_packed
+    from training.evaluate import Faces
+    from training.evaluate import evaluate as measure
+    from training.identity import IdentityError, load_embedder
+    from training.inception import InceptionError, load_inception
+    from training.judge import Judge, JudgeError, shipped_judges
+    from training.memory import keep_freed_memory
+    from training.report import headline, write_report
+
+    console = Console(stderr=True)
+    keep_freed_memory()
+    try:
+        device = choose_device(device)
+        sampler = FaceSampler.load(weights, device)
+        judges = {path.stem: Judge.load(path, device) for path in judge or shipped_judges()}
+        real, taught = load_packed(data), load_packed(train)
+        try:
+            embedder = load_embedder()
+        except IdentityError as error:
+            console.print(f"identity is not measured: {error}", soft_wrap=True)
+            embedder = None
+        figures = measure(
+            sampler,
+            real,
+            taught,
+            judges,
+            truncation=truncation,
+            per_emotion=faces,
+            embedder=embedder,
+            inception=None if inception is None else load_inception(inception, device=device),
+            quick=quick,
+            device=device,
+            say=lambda text: console.print(text, soft_wrap=True),
+        )
+        seen = None if quick else Faces.of(taught, figures["protocol"]["emotions"])
+        card = write_report(figures, sampler, out, train=seen, stats=None if run is None else run / "stats.jsonl")
+    except (DataError, WeightsError, JudgeError, InceptionError, ValueError) as error:
+        fail(error)
+    except OSError as error:
+        fail(f"cannot write the report to {out}: {error.strerror}.")
+    for aim, values, _ in headline(figures):
+        typer.echo(f"{aim.name}: {' / '.join(f'{value:.3f}' for value in values)} (must {aim.must:g}, aim {aim.aim:g})")
+    typer.echo(f"{card}")
+
+
+def judge(
+    train: Annotated[Path, typer.Option(help="Packed zip of faces to learn from.")],
+    out: Annotated[Path, typer.Option(help="The judge's .safetensors file to write.")],
+    data: Annotated[Path | None, typer.Option("--data", help="Packed zip of faces to test it on.")] = None,
+    kind: Annotated[str, typer.Option(help="a or b: two networks, so that one can check the other.")] = "a",
+    epochs: Annotated[float | None, typer.Option(min=0.0, help="Times to see every face.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Train a judge: a classifier of emotions that no generator is trained with.
+
+    Example: `emoface judge --train train.zip --data test.zip --out judge-a.safetensors`
+    """
+    from rich.console import Console
+
+    from model.sampler import choose_device
+    from training.data.errors import DataError
+    from training.data.packed import load_packed
+    from training.judge import JudgeError, judge_accuracy, judge_config, train_judge
+    from training.memory import keep_freed_memory
+
+    console = Console(stderr=True)
+    keep_freed_memory()
+    try:
+        device = choose_device(device)
+        faces = load_packed(train)
+        test = None if data is None else load_packed(data)
+        made = train_judge(
+            faces.images,
+            faces.labels,
+            faces.given,
+            judge_config(kind, faces, epochs),
+            device=device,
+            card={"kind": kind, "train_sha256": faces.sha256, "images": len(faces)},
+            report=lambda line: console.print(
+                f"step {line['step']:,} of {line['steps']:,}  loss {line['loss']:.3f}  {line['img_s']:.0f} img/s"
+            ),
+        )
+        if test is not None:
+            made.card["test"] = judge_accuracy(made, test)
+        made.save(out)
+    except (DataError, JudgeError, ValueError) as error:
+        fail(error)
+    told = "" if test is None else ": " + ", ".join(f"{name} {value:.3f}" for name, value in made.card["test"].items())
+    typer.echo(f"{out}{told}")

@@ -1,0 +1,188 @@
+"""Figures tell good faces from bad ones, and the report says what was measured."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+
+from model.generator import GeneratorConfig
+from tests.training.conftest import draw_face
+from training.data.errors import DataError
+from training.data.packed import load_packed
+from training.evaluate import INTENSITIES, Faces, evaluate, judged_emotions, natural_mix
+from training.gan_train import draw_faces, gan_train
+from training.judge import JudgeConfig, train_judge
+from training.report import headline, markdown, write_report
+
+
+@dataclass
+class _Album:
+    """A sampler that draws by hand: the best generator of these faces that there can be, or one that has collapsed."""
+
+    emotions: tuple[str, ...]
+    collapsed: bool = False
+    name: str = "album"
+    sha256: str = "0" * 64
+    resolution: int = 16
+    channels: int = 1
+    card: dict[str, Any] = field(default_factory=lambda: {"images_seen": 1000})
+    config: GeneratorConfig = field(default_factory=lambda: GeneratorConfig(16, widths=(8, 8), latent_dim=8))
+
+    def sample(self, requests):
+        faces = []
+        for request in requests:
+            seed = 0 if self.collapsed else request.seed
+            vector = np.asarray(request.mix.vector(self.emotions, request.intensity))
+            emotion = 3 if self.collapsed else int(np.clip(vector, 0, None).argmax())
+            # All but what the emotion changes is drawn from the seed alone: one seed, one person.
+            faces.append(draw_face(emotion, np.random.default_rng(10_000 + seed))[:, :, None])
+        return np.stack(faces)
+
+    def draw(self, latents, emotions):
+        return np.stack([draw_face(int(row.argmax()), np.random.default_rng(0))[:, :, None] for row in emotions])
+
+
+def Album(*arguments: Any, **options: Any) -> Any:
+    return _Album(*arguments, **options)
+
+
+@dataclass
+class Brightness:
+    """An embedding of drawn people: how bright the face and its background are."""
+
+    name: str = "brightness"
+
+    def embed(self, images):
+        return np.stack([images[:, 0, 8, 4], images[:, 0, 0, 0]], axis=1).astype(float)
+
+
+@pytest.fixture(scope="module")
+def real(faces: Path, unseen_faces: Path) -> Any:
+    return load_packed(unseen_faces), load_packed(faces)
+
+
+@pytest.fixture(scope="module")
+def judges(real):
+    _, train = real
+    config = JudgeConfig(train.emotions, 16, 1, widths=(8, 16), epochs=30, batch=20, lr=1e-2)
+    return {"a": train_judge(train.images, train.labels, train.given, config)}
+
+
+@pytest.fixture(scope="module")
+def measured(real, judges):
+    def measure(**options):
+        album = Album(real[0].emotions, **options)
+        return evaluate(album, real[0], real[1], judges, per_emotion=40, embedder=Brightness(), quick=True)
+
+    return {"good": measure(), "collapsed": measure(collapsed=True)}
+
+
+def test_the_best_generator_scores_as_real_faces_do(measured):
+    figures = measured["good"]["judges"]["a"]
+    assert figures["emotion"]["generated"]["balanced_accuracy"] > 0.75
+    assert figures["emotion"]["real"]["count"] == 210
+    assert 0.2 < figures["distance"]["frechet_ratio"] < 5
+    assert figures["distance"]["manifold"]["coverage"] > 0.5
+    assert measured["good"]["identity"]["auc"] > 0.99
+
+
+def test_a_collapsed_generator_is_found_out(measured):
+    good, bad = (measured[kind]["judges"]["a"] for kind in ("good", "collapsed"))
+    assert bad["emotion"]["generated"]["balanced_accuracy"] == pytest.approx(1 / 7)
+    assert bad["distance"]["frechet_ratio"] > 5 * good["distance"]["frechet_ratio"]
+    assert bad["distance"]["kid"] > 5 * abs(good["distance"]["kid"])
+    assert bad["distance"]["manifold"]["coverage"] < 0.1
+    assert bad["distance"]["emotions"]["sad"]["diversity"] == pytest.approx(0, abs=1e-3)
+    assert bad["intensity"]["sad"]["spearman"] == 0 < good["intensity"]["sad"]["spearman"]
+
+
+def test_the_same_weights_get_the_same_figures(measured, real, judges):
+    album = Album(real[0].emotions)
+    again = evaluate(album, real[0], real[1], judges, per_emotion=40, embedder=Brightness(), quick=True)
+    assert json.dumps(again) == json.dumps(measured["good"])
+
+
+def test_faces_that_teach_are_not_those_that_are_judged(real):
+    album = Album(real[0].emotions)
+    faces, asked = draw_faces(album, ("happy", "sad"), (3, 2), 1.0)
+    assert faces.shape == (5, 1, 16, 16)
+    assert asked.tolist() == [0, 0, 0, 1, 1]
+    judged, _ = draw_faces(album, ("happy",), (40,), 1.0, first_seed=0)
+    assert not any((face == other).all() for face in faces for other in judged)
+
+
+def test_gan_train_tells_what_faces_teach(real):
+    test, train = (Faces.of(part, part.emotions) for part in real)
+    known = (train.images, train.classes), (test.images, test.classes)
+    options: dict[str, Any] = {"fill_to": 30, "epochs": 12.0}
+    good = gan_train(Album(real[0].emotions), 1.0, real[0].emotions, *known, **options)
+    bad = gan_train(Album(real[0].emotions, collapsed=True), 1.0, real[0].emotions, *known, **options)
+    assert good["ratio"] > 0.8 > 0.5 > bad["ratio"]
+    assert good["faces"]["generated"] == np.bincount(train.classes).tolist()
+    assert good["faces"]["added"] == [max(0, 30 - n) for n in np.bincount(train.classes)]
+    assert good["both"]["accuracy"] > 0.6
+    assert bad["gan_test"]["accuracy"] < 0.5 < good["gan_test"]["accuracy"]
+
+
+@given(arrays(np.int64, 7, elements=st.integers(1, 10_000)), st.integers(1, 1000))
+def test_the_natural_mix_takes_what_there_is_in_the_test_set_s_parts(counts, available):
+    take = natural_mix(counts, available)
+    assert take.max() <= available
+    assert take.min() >= 1
+    exact = counts / counts.max() * available
+    assert (np.abs(take - exact) <= 1).all()
+
+
+def test_only_faces_of_the_judged_emotions_count(real):
+    faces = Faces.of(real[0], ("sad", "happy"))
+    assert set(faces.classes) == {0, 1}
+    labels = real[0].labels.argmax(1)
+    assert len(faces.images) == np.isin(labels, [3, 4]).sum()
+    assert (faces.labels.argmax(1) == np.where(faces.classes == 0, 4, 3)).all()
+
+
+def test_data_that_do_not_go_with_the_weights_are_refused(real, judges):
+    album = Album(real[0].emotions)
+    assert judged_emotions(album, *real) == real[0].emotions
+    album.resolution = 32
+    with pytest.raises(DataError, match=r"16x16 with 1 channels, but the weights draw 32x32"):
+        evaluate(album, real[0], real[1], judges)
+    with pytest.raises(DataError, match="hardly any of them"):
+        evaluate(Album(("bored", "amused")), real[0], real[1], judges)
+
+
+def test_the_report_holds_every_figure_and_every_picture(measured, real, tmp_path):
+    figures = measured["good"]
+    train = Faces.of(real[1], real[0].emotions)
+    stats = tmp_path / "stats.jsonl"
+    lines = [{"cur_nimg": n, "seconds": n / 10, "loss_d": 1.0, "loss_g": 0.5, "augment_p": 0.1} for n in (40, 80)]
+    stats.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    card = write_report(figures, Album(real[0].emotions), tmp_path, train=train, stats=stats)
+    assert json.loads((tmp_path / "report.json").read_text()) == json.loads(json.dumps(figures))
+    text = card.read_text()
+    value = figures["judges"]["a"]["emotion"]["generated"]["balanced_accuracy"]
+    assert f"| emotion accuracy, balanced | {value:.3f} |" in text
+    named = [part.split(")")[0] for part in text.split("](")[1:]]
+    assert len(named) == 6
+    for name in named:
+        with Image.open(tmp_path / name) as picture:
+            assert min(picture.size) > 50
+
+
+def test_a_must_that_does_not_hold_is_said(measured):
+    good = markdown(measured["good"], {})
+    bad = markdown(measured["collapsed"], {})
+    assert good.count("**no**") < bad.count("**no**")
+    for aim, values, _ in headline(measured["collapsed"]):
+        if aim.name.startswith("emotion accuracy"):
+            assert max(values) < aim.must
+    assert len(INTENSITIES) == len(measured["good"]["judges"]["a"]["intensity"]["sad"]["curve"])

@@ -1,0 +1,242 @@
+"""What a weight file is worth, in figures: each next to what real faces give under the same protocol.
+
+Protocol. ``per_emotion`` faces of each emotion are drawn from seeds 0, 1, 2 ..., the same people in every emotion.
+Contempt is left out, because FER+ has too few real faces of it. A real face counts as the emotion that most votes name.
+Distances between sets compare the same mix of emotions: of each emotion as many faces are taken, lowest seeds first, as
+it has in the test set, all scaled down until there are enough of the most frequent one; the floor is measured with as
+many real test faces as there are generated ones, against the same real training faces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.emotions import EmotionMix
+from model.sampler import FaceRequest, FaceSampler
+from training import metrics
+from training.data.errors import DataError
+from training.data.packed import PackedDataset
+from training.gan_train import draw_faces, gan_train
+from training.identity import Embedder
+from training.inception import Inception
+from training.judge import Judge
+from training.neighbours import memorisation
+
+RARE: Final = ("contempt",)  # too few real faces to measure anything by
+INTENSITIES: Final = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+_INTENSITY_SEEDS: Final = range(100)
+_IDENTITY_SEEDS: Final = 100
+_INCEPTION_FACES: Final = 50_000
+_SEED: Final = 0  # of every random choice made here
+
+
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """Real faces of one split, those of the judged emotions only."""
+
+    images: NDArray[np.uint8]  # [N, C, H, W]
+    labels: NDArray[np.float32]  # [N, all emotions]
+    classes: NDArray[np.int64]  # [N], index into the judged emotions of the one that most votes name
+    given: NDArray[np.int64] | None  # [N], the source's own class, an index into all emotions
+
+    @classmethod
+    def of(cls, data: PackedDataset, emotions: Sequence[str]) -> Faces:
+        """Take from ``data`` the faces whose largest vote is one of ``emotions``."""
+        index = np.full(len(data.emotions), -1)
+        for k, emotion in enumerate(emotions):
+            index[data.emotions.index(emotion)] = k
+        classes = index[data.labels.argmax(axis=1)]
+        kept = classes >= 0
+        given = None if data.given is None else data.given[kept]
+        return cls(data.images[kept], data.labels[kept], classes[kept], given)
+
+
+def judged_emotions(sampler: FaceSampler, *data: PackedDataset) -> tuple[str, ...]:
+    """Return the emotions that the weights and all data sets know, without the too rare ones.
+
+    Raises:
+        DataError: there are fewer than two, or the images are not of the weights' size; one sentence.
+    """
+    for part in data:
+        if (part.resolution, part.channels) != (sampler.resolution, sampler.channels):
+            raise DataError(
+                f"the data set's images are {part.resolution}x{part.resolution} with {part.channels} channels, but the "
+                f"weights draw {sampler.resolution}x{sampler.resolution} with {sampler.channels}."
+            )
+    known = [e for e in sampler.emotions if e not in RARE and all(e in part.emotions for part in data)]
+    if len(known) < 2:
+        raise DataError(f"the weights know {', '.join(sampler.emotions)}; the data sets know hardly any of them.")
+    return tuple(known)
+
+
+def draw_people(
+    sampler: FaceSampler, emotions: Sequence[str], people: int, truncation: float, intensity: float = 1.0
+) -> NDArray[np.uint8]:
+    """Draw seeds 0 to ``people`` - 1 in every emotion: uint8 ``[E, people, C, H, W]``."""
+    mixes = [EmotionMix.parse(emotion, sampler.emotions) for emotion in emotions]
+    requests = [FaceRequest(mix, seed, intensity, truncation) for mix in mixes for seed in range(people)]
+    faces = sampler.sample(requests).transpose(0, 3, 1, 2)
+    return faces.reshape(len(emotions), people, *faces.shape[1:])
+
+
+def natural_mix(counts: NDArray[np.int64], available: int) -> NDArray[np.int64]:
+    """Return how many faces of each emotion to take, ``[E]``, if there are ``available`` of each: as ``counts`` has."""
+    return np.maximum(1, np.floor(counts * (available / counts.max()))).astype(np.int64)
+
+
+def emotion_figures(judge: Judge, columns: Sequence[int], drawn: NDArray[np.uint8], test: Faces) -> dict[str, Any]:
+    """Judge whether drawn faces ``[E, people, C, H, W]`` show what was asked for, and real ones what was voted."""
+    emotions, people = drawn.shape[:2]
+    _, votes, _ = judge.judge(drawn.reshape(-1, *drawn.shape[2:]))
+    said = votes[:, columns].argmax(axis=1)
+    generated = metrics.classification(np.repeat(np.arange(emotions), people), said, emotions)
+    _, votes, given = judge.judge(test.images)
+    real = metrics.classification(test.classes, votes[:, columns].argmax(axis=1), emotions)
+    figures = {"generated": generated, "real": real}
+    if test.given is not None:
+        figures["fer2013"] = {"accuracy": float((given.argmax(axis=1) == test.given).mean()), "faces": len(test.given)}
+    return figures
+
+
+def distance_figures(
+    judge: Judge, drawn: NDArray[np.uint8], test: Faces, train: Faces, emotions: Sequence[str]
+) -> dict[str, Any]:
+    """Measure how far drawn faces ``[E, people, C, H, W]`` are from real ones in the judge's features."""
+    rng = np.random.default_rng(_SEED)
+    counts = np.bincount(test.classes, minlength=len(emotions))
+    take = natural_mix(counts, min(drawn.shape[1], int(counts.max())))
+    features = [judge.judge(part)[0] for part in drawn]
+    fake = np.concatenate([part[:n] for part, n in zip(features, take, strict=True)])
+    real_train, real_test = judge.judge(train.images)[0], judge.judge(test.images)[0]
+    floor = real_test[rng.permutation(len(real_test))[: len(fake)]]
+    figures: dict[str, Any] = {"faces": len(fake), "reference": len(real_train)}
+    figures["frechet"] = metrics.frechet_distance(fake, real_train)
+    figures["frechet_floor"] = metrics.frechet_distance(floor, real_train)
+    figures["frechet_ratio"] = figures["frechet"] / figures["frechet_floor"]
+    figures["kid"], figures["kid_std"] = metrics.kernel_distance(fake, real_train)
+    figures["kid_floor"], figures["kid_floor_std"] = metrics.kernel_distance(floor, real_train)
+    others = real_train[rng.permutation(len(real_train))[: len(fake)]]
+    figures["manifold"] = metrics.precision_recall_density_coverage(floor, fake)
+    figures["manifold_floor"] = metrics.precision_recall_density_coverage(floor, others)
+    figures["emotions"] = {
+        emotion: {
+            "kid": metrics.kernel_distance_unbiased(features[k], real_train[train.classes == k]),
+            "kid_floor": metrics.kernel_distance_unbiased(real_test[test.classes == k], real_train[train.classes == k]),
+            "diversity": metrics.diversity(features[k]),
+            "diversity_real": metrics.diversity(real_test[test.classes == k]),
+        }
+        for k, emotion in enumerate(emotions)
+    }
+    return figures
+
+
+def inception_figures(
+    inception: Inception, sampler: FaceSampler, emotions: Sequence[str], test: Faces, train: Faces, truncation: float
+) -> dict[str, Any]:
+    """Measure FID and KID as everybody reports them: 50,000 faces in the training set's mix against all of it."""
+    parts = np.bincount(train.classes, minlength=len(emotions)) / len(train.classes)
+    mix = np.ceil(_INCEPTION_FACES * parts).astype(np.int64)
+    drawn, _ = draw_faces(sampler, emotions, mix, truncation)
+    real, fake, floor = (inception.features(images) for images in (train.images, drawn, test.images))
+    figures: dict[str, Any] = {"features": inception.name, "faces": len(drawn), "reference": len(real)}
+    for name, features in (("", fake), ("_floor", floor)):
+        figures[f"frechet{name}"] = metrics.frechet_distance(features, real)
+        figures[f"kid{name}"], figures[f"kid{name}_std"] = metrics.kernel_distance(features, real)
+    return figures
+
+
+def intensity_figures(
+    judge: Judge, sampler: FaceSampler, emotions: Sequence[str], columns: Sequence[int], truncation: float
+) -> dict[str, Any]:
+    """Measure whether an emotion grows with its intensity: the judge's probability of it from 0 to 1."""
+    steps = [draw_people(sampler, emotions, len(_INTENSITY_SEEDS), truncation, level) for level in INTENSITIES]
+    figures: dict[str, Any] = {"intensities": list(INTENSITIES)}
+    for k, emotion in enumerate(emotions):
+        if emotion != "neutral":
+            scores = np.stack([judge.judge(step[k])[1][:, columns[k]] for step in steps], axis=1)
+            figures[emotion] = metrics.monotonic(scores)
+    return figures
+
+
+def evaluate(
+    sampler: FaceSampler,
+    test_data: PackedDataset,
+    train_data: PackedDataset,
+    judges: Mapping[str, Judge],
+    *,
+    truncation: float = 1.0,
+    per_emotion: int = 1000,
+    embedder: Embedder | None = None,
+    inception: Inception | None = None,
+    quick: bool = False,
+    device: str = "cpu",
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """Measure weights; return JSON-able figures.
+
+    Args:
+        judges: by name. Each must know the emotions of both data sets; the first one's figures lead.
+        embedder: tells people apart; without one identity is not measured.
+        inception: for FID as others report it; hours without a GPU.
+        quick: leave out what takes minutes: GAN-train, and the nearest training faces.
+
+    Raises:
+        DataError: data, weights and judges do not go together.
+    """
+    emotions = judged_emotions(sampler, test_data, train_data)
+    test, train = Faces.of(test_data, emotions), Faces.of(train_data, emotions)
+    for name, judge in judges.items():
+        if judge.config.emotions != test_data.emotions:
+            raise DataError(
+                f"judge {name!r} knows {', '.join(judge.config.emotions)}, and the data set other emotions."
+            )
+    columns = [test_data.emotions.index(emotion) for emotion in emotions]
+    say(f"drawing {per_emotion:,} faces of each of {len(emotions)} emotions")
+    drawn = draw_people(sampler, emotions, per_emotion, truncation)
+    figures: dict[str, Any] = {
+        "weights": {"name": sampler.name, "sha256": sampler.sha256, "images_seen": sampler.card.get("images_seen")},
+        "protocol": {
+            "emotions": emotions,
+            "faces_per_emotion": per_emotion,
+            "truncation": truncation,
+            "test": {"faces": len(test.images), "sha256": test_data.sha256},
+            "train": {"faces": len(train.images), "sha256": train_data.sha256},
+        },
+        "judges": {},
+    }
+    for name, judge in judges.items():
+        say(f"judge {name}: emotions, distances, intensity")
+        figures["judges"][name] = {
+            "card": judge.card,
+            "emotion": emotion_figures(judge, columns, drawn, test),
+            "distance": distance_figures(judge, drawn, test, train, emotions),
+            "intensity": intensity_figures(judge, sampler, emotions, columns, truncation),
+        }
+    if embedder is not None:
+        say(f"identity: {embedder.name}")
+        people = drawn[:, : min(_IDENTITY_SEEDS, per_emotion)]
+        flat = embedder.embed(people.reshape(-1, *people.shape[2:]))
+        by_person = flat.reshape(*people.shape[:2], -1).swapaxes(0, 1)
+        figures["identity"] = {"embedding": embedder.name, **metrics.identity_auc(by_person)}
+    if inception is not None:
+        say(f"Inception: {_INCEPTION_FACES:,} faces")
+        figures["inception"] = inception_figures(inception, sampler, emotions, test, train, truncation)
+    if not quick:
+        say("nearest training faces")
+        flat_faces = drawn.reshape(-1, *drawn.shape[2:])
+        figures["memorisation"] = memorisation(flat_faces, test.images, train.images)
+        figures["gan_train"] = gan_train(
+            sampler,
+            truncation,
+            emotions,
+            (train.images, train.classes),
+            (test.images, test.classes),
+            device=device,
+            say=say,
+        )
+    return figures
