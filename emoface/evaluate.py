@@ -73,7 +73,7 @@ def evaluate(
             say=lambda text: console.print(text, soft_wrap=True),
         )
         seen = None if quick else Faces.of(taught, figures["protocol"]["emotions"])
-        card = write_report(figures, sampler, out, train=seen, stats=None if run is None else run / "stats.jsonl")
+        card = write_report(figures, sampler, out, train=seen, run=run)
     except (DataError, WeightsError, JudgeError, InceptionError, ValueError) as error:
         fail(error)
     except OSError as error:

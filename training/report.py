@@ -234,28 +234,41 @@ def _interpolation(sampler: FaceSampler, emotions: Sequence[str], steps: int = 9
     return rows
 
 
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def _add_scores(path: Path, figures: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Add the headline figures, by the first judge, to a file of lines, one a snapshot; return them all."""
+    seen = figures["weights"]["images_seen"]
+    scores = [line for line in _lines(path) if line["images_seen"] != seen]
+    scores.append({"images_seen": seen, **{aim.name: values[0] for aim, values, _ in headline(figures)}})
+    scores.sort(key=lambda line: line["images_seen"])
+    with atomic_file(path) as file:
+        file.write("".join(json.dumps(line) + "\n" for line in scores).encode())
+    return scores
+
+
 def write_report(
     figures: dict[str, Any],
     sampler: FaceSampler,
     out: Path,
     *,
     train: Faces | None = None,
-    stats: Path | None = None,
-    scores: Sequence[Mapping[str, Any]] = (),
+    run: Path | None = None,
 ) -> Path:
     """Write ``report.json``, ``report.md`` and the pictures into the folder ``out``; return the card.
 
     Args:
         train: real faces, for the picture of nearest neighbours; it shows training faces, so mind where it goes.
-        stats: a run's ``stats.jsonl``, for the curves.
-        scores: of the run's snapshots, for the curves.
+        run: folder of the run that made the weights, for the curves. The headline figures are added to its
+            ``scores.jsonl``, so that judging one snapshot after the other shows how they grew.
     """
     out.mkdir(parents=True, exist_ok=True)
     protocol = figures["protocol"]
     pictures = draw_pictures(sampler, protocol["emotions"], protocol["truncation"], train, out)
-    if stats is not None:
-        lines = [json.loads(line) for line in stats.read_text(encoding="utf-8").splitlines()]
-        curves(out / "curves.png", lines, scores)
+    if run is not None:
+        curves(out / "curves.png", _lines(run / "stats.jsonl"), _add_scores(run / "scores.jsonl", figures))
         pictures["The run"] = "curves.png"
     for name, content in (
         ("report.json", json.dumps(figures, indent=1, sort_keys=True)),

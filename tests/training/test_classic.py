@@ -198,7 +198,7 @@ def test_it_learns_which_digit_is_which(name, steps, digits):
 def test_the_recipe_says_what_its_papers_say(name):
     recipe = load_recipe(name)
     for network in (recipe.generator, recipe.discriminator):
-        assert (network.lr, network.betas) == (2e-4, (0.5, 0.999))
+        assert (network.lr, network.betas) == ({"dense": 1e-4, "dcgan": 2e-4}[name], (0.5, 0.999))
         assert network.architecture == {"dense": "dense", "dcgan": "convolutional"}[name]
     assert recipe.loss.kind == "bce"
     assert (recipe.augment.target, recipe.augment.maximum, recipe.schedule.ema_halflife_kimg) == (0, 0, 0)

@@ -163,11 +163,15 @@ def test_data_that_do_not_go_with_the_weights_are_refused(real, judges):
 def test_the_report_holds_every_figure_and_every_picture(measured, real, tmp_path):
     figures = measured["good"]
     train = Faces.of(real[1], real[0].emotions)
-    stats = tmp_path / "stats.jsonl"
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "scores.jsonl").write_text('{"images_seen": 500, "coverage": 0.25}\n{"images_seen": 1000}\n')
     lines = [{"cur_nimg": n, "seconds": n / 10, "loss_d": 1.0, "loss_g": 0.5, "augment_p": 0.1} for n in (40, 80)]
-    stats.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    card = write_report(figures, Album(real[0].emotions), tmp_path, train=train, stats=stats)
+    (tmp_path / "run" / "stats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    card = write_report(figures, Album(real[0].emotions), tmp_path, train=train, run=tmp_path / "run")
     assert json.loads((tmp_path / "report.json").read_text()) == json.loads(json.dumps(figures))
+    scores = [json.loads(line) for line in (tmp_path / "run" / "scores.jsonl").read_text().splitlines()]
+    assert [line["images_seen"] for line in scores] == [500, 1000]
+    assert scores[1]["coverage"] == figures["judges"]["a"]["distance"]["manifold"]["coverage"]
     text = card.read_text()
     value = figures["judges"]["a"]["emotion"]["generated"]["balanced_accuracy"]
     assert f"| emotion accuracy, balanced | {value:.3f} |" in text

@@ -1,0 +1,69 @@
+"""``emoface judge`` and ``emoface evaluate`` as a user calls them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from emoface.cli import app
+from model.generator import Generator, GeneratorConfig
+from model.weights import save_weights
+from tests.training.conftest import EMOTIONS, pack_faces
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Training and test faces, untrained weights, and a judge that has learned a little."""
+    path = tmp_path_factory.mktemp("evaluate")
+    train, test = pack_faces(path / "train.zip", 140, 0), pack_faces(path / "test.zip", 70, 1)
+    save_weights(
+        path / "w.safetensors", Generator(GeneratorConfig(16, emotions=EMOTIONS, widths=(8, 8))), {"name": "x"}
+    )
+    made = run("judge", "--train", train, "--data", test, "--out", path / "judge.safetensors", "--epochs", 4)
+    assert made.exit_code == 0, made.output
+    assert "votes 0." in made.stdout
+    return path
+
+
+def test_weights_get_a_report(folder):
+    judges = ("--judge", folder / "judge.safetensors")
+    data = ("--data", folder / "test.zip", "--train", folder / "train.zip")
+    out = folder / "report"
+    result = run("evaluate", folder / "w.safetensors", *data, *judges, "--quick", "--faces", 20, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "emotion accuracy, balanced: 0." in result.stdout
+    figures = json.loads((out / "report.json").read_text())
+    assert figures["protocol"]["faces_per_emotion"] == 20
+    assert figures["protocol"]["truncation"] == 0.85
+    assert "judge" in figures["judges"]
+    assert (out / "report.md").read_text().startswith("# w: report")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"--judge": "none.safetensors"}, "there is no judge"),
+        ({"--data": "none.zip"}, "none.zip does not exist"),
+        ({"--inception": "none.pth"}, "InceptionV3"),
+        ({"--device": "tpu"}, "device 'tpu' is not available"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_sentence(folder, wrong, sentence):
+    options = {"--data": "test.zip", "--train": "train.zip", "--judge": "judge.safetensors", **wrong}
+    paths = [part for key, value in options.items() for part in (key, value if key == "--device" else folder / value)]
+    result = run("evaluate", folder / "w.safetensors", *paths, "--quick", "--out", folder / "none")
+    assert result.exit_code == 1
+    assert sentence in result.stderr
+    assert not (folder / "none").exists()
+
+
+def test_weights_that_are_not_there_are_named(folder):
+    result = run("evaluate", folder / "no.safetensors", "--data", folder / "test.zip", "--train", folder / "train.zip")
+    assert result.exit_code == 1
+    assert "there is no such file" in result.stderr
