@@ -26,7 +26,7 @@ from PIL import Image
 
 _WEIGHTS: Final = "dlib_face_recognition_resnet_model_v1.dat"
 _SIDE: Final = 150
-_HINT: Final = "install it with: pip install 'emoface[identity]'"
+_HINT: Final = "install it with: pip install dlib-bin face_recognition_models"
 
 
 class IdentityError(Exception):
@@ -91,7 +91,7 @@ def load_embedder(weights: Path | None = None) -> DlibEmbedder:
         raise IdentityError(f"dlib, which tells people apart, cannot be imported ({error}); {_HINT}.") from error
     path = _find_weights() if weights is None else Path(weights)
     if not path.is_file():
-        raise IdentityError(f"dlib's weights {path} do not exist; leave them out to take those of emoface[identity].")
+        raise IdentityError(f"dlib's weights {path} do not exist; name none to take those of face_recognition_models.")
     try:
         return DlibEmbedder(dlib.face_recognition_model_v1(str(path)))
     except RuntimeError as error:

