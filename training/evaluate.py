@@ -89,13 +89,17 @@ def natural_mix(counts: NDArray[np.int64], available: int) -> NDArray[np.int64]:
     return np.maximum(1, np.floor(counts * (available / counts.max()))).astype(np.int64)
 
 
-def emotion_figures(judge: Judge, columns: Sequence[int], drawn: NDArray[np.uint8], test: Faces) -> dict[str, Any]:
-    """Judge whether drawn faces ``[E, people, C, H, W]`` show what was asked for, and real ones what was voted."""
-    emotions, people = drawn.shape[:2]
-    _, votes, _ = judge.judge(drawn.reshape(-1, *drawn.shape[2:]))
-    said = votes[:, columns].argmax(axis=1)
-    generated = metrics.classification(np.repeat(np.arange(emotions), people), said, emotions)
-    _, votes, given = judge.judge(test.images)
+#: What :meth:`training.judge.Judge.judge` says of faces: features, votes, given classes.
+Said = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
+
+
+def emotion_figures(drawn: Sequence[Said], real_test: Said, columns: Sequence[int], test: Faces) -> dict[str, Any]:
+    """Tell whether the faces drawn of each emotion show what was asked for, and real ones what was voted."""
+    emotions = len(drawn)
+    said = np.concatenate([votes[:, columns].argmax(axis=1) for _, votes, _ in drawn])
+    asked = np.repeat(np.arange(emotions), [len(votes) for _, votes, _ in drawn])
+    generated = metrics.classification(asked, said, emotions)
+    _, votes, given = real_test
     real = metrics.classification(test.classes, votes[:, columns].argmax(axis=1), emotions)
     figures = {"generated": generated, "real": real}
     if test.given is not None:
@@ -104,15 +108,18 @@ def emotion_figures(judge: Judge, columns: Sequence[int], drawn: NDArray[np.uint
 
 
 def distance_figures(
-    judge: Judge, drawn: NDArray[np.uint8], test: Faces, train: Faces, emotions: Sequence[str]
+    features: Sequence[NDArray[np.float32]],
+    real_test: NDArray[np.float32],
+    real_train: NDArray[np.float32],
+    test: Faces,
+    train: Faces,
+    emotions: Sequence[str],
 ) -> dict[str, Any]:
-    """Measure how far drawn faces ``[E, people, C, H, W]`` are from real ones in the judge's features."""
+    """Measure how far ``features`` of the faces drawn of each emotion, ``[people, D]``, are from those of real ones."""
     rng = np.random.default_rng(_SEED)
     counts = np.bincount(test.classes, minlength=len(emotions))
-    take = natural_mix(counts, min(drawn.shape[1], int(counts.max())))
-    features = [judge.judge(part)[0] for part in drawn]
+    take = natural_mix(counts, min(len(features[0]), int(counts.max())))
     fake = np.concatenate([part[:n] for part, n in zip(features, take, strict=True)])
-    real_train, real_test = judge.judge(train.images)[0], judge.judge(test.images)[0]
     floor = real_test[rng.permutation(len(real_test))[: len(fake)]]
     figures: dict[str, Any] = {"faces": len(fake), "reference": len(real_train)}
     figures["frechet"] = metrics.frechet_distance(fake, real_train)
@@ -151,10 +158,10 @@ def inception_figures(
 
 
 def intensity_figures(
-    judge: Judge, sampler: FaceSampler, emotions: Sequence[str], columns: Sequence[int], truncation: float
+    judge: Judge, steps: Sequence[NDArray[np.uint8]], emotions: Sequence[str], columns: Sequence[int]
 ) -> dict[str, Any]:
-    """Measure whether an emotion grows with its intensity: the judge's probability of it from 0 to 1."""
-    steps = [draw_people(sampler, emotions, len(_INTENSITY_SEEDS), truncation, level) for level in INTENSITIES]
+    """Measure whether an emotion grows with its intensity: the judge's probability of it, in people
+    ``[E, people, C, H, W]`` drawn at each of ``INTENSITIES``."""
     figures: dict[str, Any] = {"intensities": list(INTENSITIES)}
     for k, emotion in enumerate(emotions):
         if emotion != "neutral":
@@ -198,6 +205,7 @@ def evaluate(
     columns = [test_data.emotions.index(emotion) for emotion in emotions]
     say(f"drawing {per_emotion:,} faces of each of {len(emotions)} emotions")
     drawn = draw_people(sampler, emotions, per_emotion, truncation)
+    steps = [draw_people(sampler, emotions, len(_INTENSITY_SEEDS), truncation, level) for level in INTENSITIES]
     figures: dict[str, Any] = {
         "weights": {"name": sampler.name, "sha256": sampler.sha256, "images_seen": sampler.card.get("images_seen")},
         "protocol": {
@@ -211,11 +219,14 @@ def evaluate(
     }
     for name, judge in judges.items():
         say(f"judge {name}: emotions, distances, intensity")
+        said = [judge.judge(part) for part in drawn]
+        real_test, real_train = judge.judge(test.images), judge.judge(train.images)
+        features = [part for part, _, _ in said]
         figures["judges"][name] = {
             "card": judge.card,
-            "emotion": emotion_figures(judge, columns, drawn, test),
-            "distance": distance_figures(judge, drawn, test, train, emotions),
-            "intensity": intensity_figures(judge, sampler, emotions, columns, truncation),
+            "emotion": emotion_figures(said, real_test, columns, test),
+            "distance": distance_figures(features, real_test[0], real_train[0], test, train, emotions),
+            "intensity": intensity_figures(judge, steps, emotions, columns),
         }
     if embedder is not None:
         say(f"identity: {embedder.name}")

@@ -14,7 +14,10 @@ Face = NDArray[np.uint8]  # [H, W] or [H, W, C]
 
 
 def sheet(
-    rows: Sequence[Sequence[Face]], columns: Sequence[str] = (), names: Sequence[str] = (), scale: int = 2
+    rows: Sequence[Sequence[Face] | NDArray[np.uint8]],
+    columns: Sequence[str] = (),
+    names: Sequence[str] = (),
+    scale: int = 2,
 ) -> Image.Image:
     """Put equally large faces into one picture: a row each, titles above the columns and left of the rows.
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -25,6 +25,7 @@ from model.weights import save_weights
 from training.batches import BatchSource
 from training.data.atomic import atomic_file
 from training.data.packed import PackedDataset
+from training.pictures import sheet
 from training.recipe import Recipe, recipe_from_dict
 from training.start import save_start
 from training.trainer import Trainer
@@ -217,16 +218,5 @@ def sample_grid(sampler: FaceSampler, seeds: range, scale: int = 2) -> Image.Ima
     """
     mixes = [EmotionMix.parse(emotion, sampler.emotions) for emotion in sampler.emotions]
     faces = sampler.sample([FaceRequest(mix, seed) for seed in seeds for mix in mixes])
-    size, channels = faces.shape[1], faces.shape[3]
-    rows = faces.reshape(len(seeds), len(mixes), size, size, channels).transpose(0, 2, 1, 3, 4)
-    pixels = rows.reshape(len(seeds) * size, len(mixes) * size, channels)
-    image = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
-    side = size * scale
-    image = image.resize((len(mixes) * side, len(seeds) * side), Image.Resampling.LANCZOS)
-    header = side // 4
-    grid = Image.new(image.mode, (image.width, header + image.height), "white")
-    grid.paste(image, (0, header))
-    pen, font = ImageDraw.Draw(grid), ImageFont.load_default(header * 0.7)
-    for column, emotion in enumerate(sampler.emotions):
-        pen.text(((column + 0.5) * side, header / 2), emotion, fill="black", font=font, anchor="mm")
-    return grid
+    rows = [faces[i : i + len(mixes)] for i in range(0, len(faces), len(mixes))]
+    return sheet(rows, sampler.emotions, scale=scale)
