@@ -52,6 +52,7 @@ def train(
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     from training.data.errors import DataError
+    from training.judge import JudgeError
     from training.loop import TrainingError
     from training.loop import train as run
     from training.snapshot import SnapshotError
@@ -78,7 +79,7 @@ def train(
 
         try:
             result = run(plan, data, out, minutes=minutes, device=device, start=start, report=report, warn=warn)
-        except (DataError, SnapshotError, StartError, TrainingError, ValueError) as error:
+        except (DataError, JudgeError, SnapshotError, StartError, TrainingError, ValueError) as error:
             fail(error)
         except ElsewhereError:
             raise typer.Exit(1) from None  # the process where it went wrong says so

@@ -62,12 +62,6 @@ class AnyDiscriminator(nn.Module, ABC):
             Its verdict; emotions and latents are ``[N, 0]`` if it has no head for them.
         """
 
-    def power_iterate(self) -> None:
-        """Refine every spectral norm by one power iteration; call it once before each discriminator step."""
-        for module in self.modules():
-            if isinstance(module, Conv2d | Linear):
-                module.power_iterate()
-
 
 class Discriminator(AnyDiscriminator):
     """Residual projection discriminator with spectral norm (Miyato & Koyama 2018, "cGANs with Projection").

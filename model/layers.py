@@ -83,6 +83,13 @@ class Linear(_Weighted):
         return F.linear(x, weight, bias)
 
 
+def power_iterate(network: nn.Module) -> None:
+    """Refine every spectral norm in ``network`` by one power iteration; to be called once before each of its steps."""
+    for module in network.modules():
+        if isinstance(module, _Weighted):
+            module.power_iterate()
+
+
 class ConditionalBatchNorm2d(nn.Module):
     """Batch norm whose gain and bias come from a style vector (de Vries et al. 2017; Brock et al. 2019, section 3).
 

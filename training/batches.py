@@ -24,6 +24,7 @@ class Batch:
     images: Tensor  # float32 [N, C, H, W] in -1..1
     emotions: Tensor  # float32 [N, E], rows sum to 1; the condition of the real and of the generated images
     latents: Tensor  # float32 [N, latent_dim], standard normal
+    weights: Tensor  # float32 [N], how much more often the data show such an emotion than it was drawn; mean 1 over all
     rng: torch.Generator  # on the CPU, for the augmentation; the same in every process
 
 
@@ -48,7 +49,9 @@ class BatchSource:
         self._world = world
         self._images = torch.from_numpy(data.images).to(device)
         self._labels = data.labels
-        self._cumulative = np.cumsum(draw_weights(data.labels, recipe.data.balance))
+        drawn = draw_weights(data.labels, recipe.data.balance)
+        self._cumulative = np.cumsum(drawn)
+        self._weights = (1 / (len(drawn) * np.maximum(drawn, 1e-12))).astype(np.float32)
 
     def labels(self, rng: np.random.Generator, n: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Draw ``n`` images: their indices ``[n]`` and their labels ``[n, E]``, some hardened as the recipe says."""
@@ -69,7 +72,10 @@ class BatchSource:
         rng = np.random.Generator(np.random.Philox(key=[recipe.seed, _STREAM], counter=[0, 0, 0, cur_nimg]))
         index, labels = self.labels(rng, n)
         flip = self._own(rng.random(n) < 0.5)
-        latents = self._own(rng.standard_normal((n, recipe.generator.latent_dim), dtype=np.float32))
+        drawn = rng.standard_normal((n, recipe.generator.latent_dim), dtype=np.float32)
+        if recipe.guide.kinds and recipe.guide.identity:  # neighbours are one person in two emotions
+            drawn = drawn[: n // 2].repeat(2, axis=0)
+        latents = self._own(drawn)
         images = self._images[self._own(index)].float().div(127.5).sub(1)
         if recipe.data.flip:
             images = torch.where(flip.view(-1, 1, 1, 1), images.flip(3), images)
@@ -77,6 +83,7 @@ class BatchSource:
             images,
             self._own(labels),
             latents,
+            self._own(self._weights[index]),
             torch.Generator().manual_seed(int(rng.integers(2**63))),
         )
 

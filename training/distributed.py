@@ -77,6 +77,21 @@ class World:
         dist.all_reduce(flat)
         return dict(zip(values, flat / self.size, strict=True))
 
+    def total(self, value: Tensor) -> Tensor:
+        """Return the sum over the processes, with a gradient: the loss must be the same in all of them."""
+        if self.size == 1:
+            return value
+        total: Tensor = _Sum.apply(value)
+        return total
+
+    def gather(self, part: Tensor) -> Tensor:
+        """Return the whole of which ``part`` is this process's :meth:`share`, with a gradient as :meth:`total`'s."""
+        if self.size == 1:
+            return part
+        whole = part.new_zeros((len(part) * self.size, *part.shape[1:]))
+        whole[self.rank :: self.size] = part
+        return self.total(whole)
+
     def largest(self, value: float) -> float:
         """Return the largest ``value`` that any process gives; all must call it."""
         if self.size == 1:

@@ -38,6 +38,11 @@ _KINDS: Final[dict[str, dict[str, Any]]] = {
     "a": {"widths": (32, 96, 192), "depth": 1, "seed": 0},
     "b": {"widths": (32, 96, 192), "depth": 1, "stem": 1, "seed": 1},
 }
+# Unlike the judges in shape, so that a generator does not learn the judges' own blind spots.
+_GUIDES: Final[dict[str, dict[str, Any]]] = {
+    "c": {"widths": (48, 96, 160), "stem": 1, "pool": "mean", "standardise": False, "epochs": 9.0, "seed": 2},
+    "d": {"widths": (40, 80, 128, 160), "pool": "mean", "standardise": False, "epochs": 9.0, "seed": 3},
+}
 
 
 class JudgeError(RuntimeError):
@@ -54,6 +59,9 @@ class JudgeConfig:
     widths: tuple[int, ...] = (32, 96, 192)  # feature maps at a half, a quarter, an eighth ... of the resolution
     depth: int = 1  # residual blocks at each size
     stem: int = 2  # 2: pixels are folded 2x2 into channels; 1: a strided convolution
+    pool: str = "max"  # how sizes are halved: max or mean
+    standardise: bool = True  # bring every face to mean 0 and deviation 1 first
+    attributes: tuple[str, ...] = ()  # of CelebA, that a third head names; a guide's alone
     dropout: float = 0.3  # of the features, in training
     epochs: float = 20.0
     batch: int = 128
@@ -95,13 +103,15 @@ class JudgeNetwork(nn.Module):
         else:
             self.stem = nn.Conv2d(config.channels, first, 5, stride=2, padding=2, bias=False)
         stages: list[nn.Module] = [_Block(first, first) for _ in range(config.depth)]
+        pool = nn.MaxPool2d if config.pool == "max" else nn.AvgPool2d
         for inputs, outputs in pairwise(config.widths):
-            stages += [nn.MaxPool2d(2), _Block(inputs, outputs)]
+            stages += [pool(2), _Block(inputs, outputs)]
             stages += [_Block(outputs, outputs) for _ in range(config.depth - 1)]
         self.body = nn.Sequential(*stages)
         self.norm = nn.BatchNorm2d(last)
         self.votes = nn.Linear(last, len(config.emotions))
         self.given = nn.Linear(last, len(config.emotions))
+        self.attributes = nn.Linear(last, len(config.attributes)) if config.attributes else None
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Judge float ``[N, C, H, W]`` of any grey scale; each face is first brought to mean 0 and deviation 1.
@@ -109,12 +119,27 @@ class JudgeNetwork(nn.Module):
         Returns:
             Features ``[N, widths[-1]]`` (not negative) and the logits of votes and of given classes, ``[N, E]`` each.
         """
-        mean = images.mean((1, 2, 3), keepdim=True)
-        x = (images - mean) / (images.std((1, 2, 3), keepdim=True) + 1e-2)
-        x = self.body(self.stem(x.contiguous(memory_format=torch.channels_last)))
+        x = self.body(self.stem(self._standardised(images)))
         features = F.relu(self.norm(x)).mean((2, 3)).float()
         dropped = F.dropout(features, self.config.dropout, self.training)
         return features, self.votes(dropped), self.given(dropped)
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Return the feature map at the end of each size, the largest first; the average of the last one is the
+        features."""
+        x = self.stem(self._standardised(images))
+        found = []
+        for module in self.body:
+            if isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
+                found.append(x)
+            x = module(x)
+        return [*found, F.relu(self.norm(x))]
+
+    def _standardised(self, images: Tensor) -> Tensor:
+        if self.config.standardise:
+            mean = images.mean((1, 2, 3), keepdim=True)
+            images = (images - mean) / (images.std((1, 2, 3), keepdim=True) + 1e-2)
+        return images.contiguous(memory_format=torch.channels_last)
 
 
 class Judge:
@@ -270,7 +295,11 @@ def judge_accuracy(judge: Judge, data: PackedDataset) -> dict[str, float]:
     return accuracy
 
 
+def shipped(name: str) -> Path:
+    """Return the file of a judge or guide that ships with emoface."""
+    return Path(__file__).resolve().parents[1] / "weights" / f"{name}.safetensors"
+
+
 def shipped_judges() -> list[Path]:
     """Return the files of the judges that ship with emoface."""
-    folder = Path(__file__).resolve().parents[1] / "weights"
-    return [folder / f"judge-{kind}.safetensors" for kind in _KINDS]
+    return [shipped(f"judge-{kind}") for kind in _KINDS]

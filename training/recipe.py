@@ -72,6 +72,21 @@ class AugmentRecipe:
 
 
 @dataclass(frozen=True, slots=True)
+class GuideRecipe:
+    """Frozen classifiers that teach the generator beside the discriminator: see training/guidance.py."""
+
+    kinds: tuple[str, ...] = ()  # of weights/guide-*.safetensors, or paths of others; empty: no guides
+    critics: float = 1.0  # weight of "real" as critics on the guides' feature maps see it
+    moments: float = 1.0  # weight of the Frechet distance between the guides' views of generated and of real faces
+    emotion: float = 0.1  # weight of "the guides name the emotion that was asked for"
+    identity: float = 0.1  # weight of "one seed has one person's attributes"; needs a guide that knows attributes
+    memory: float = 6000.0  # generated images that the moments are taken over
+    augment_p: float = 0.2  # probability of each augmentation of what guides see
+    lr: float = 4e-4  # Adam's step, of the critics
+    betas: tuple[float, float] = (0.0, 0.99)  # Adam's decays
+
+
+@dataclass(frozen=True, slots=True)
 class ScheduleRecipe:
     """All of it is driven by one counter, the number of real images seen."""
 
@@ -99,6 +114,7 @@ class Recipe:
     loss: LossRecipe = field(default_factory=LossRecipe)
     data: DataRecipe = field(default_factory=DataRecipe)
     augment: AugmentRecipe = field(default_factory=AugmentRecipe)
+    guide: GuideRecipe = field(default_factory=GuideRecipe)
     schedule: ScheduleRecipe = field(default_factory=ScheduleRecipe)
 
     def __post_init__(self) -> None:
@@ -120,13 +136,17 @@ class Recipe:
         for where, value in _numbers(self):
             if not math.isfinite(value) or value < 0 or (value == 0 and where not in _MAY_BE_0):
                 raise RecipeError(f"{where} must be {'0 or ' if where in _MAY_BE_0 else ''}above 0, not {value}.")
+        for trained in ("generator", "discriminator", "guide"):
+            betas = getattr(self, trained).betas
+            if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+                raise RecipeError(f"{trained}.betas must be two numbers from 0 to below 1.")
+        if self.guide.kinds and self.guide.identity and self.schedule.batch % 2:
+            raise RecipeError("schedule.batch must be even where guide.identity pairs the seeds.")
         for network in ("generator", "discriminator"):
             part = getattr(self, network)
             if part.architecture not in ARCHITECTURES:
                 known = ", ".join(ARCHITECTURES)
                 raise RecipeError(f"{network}.architecture must be one of {known}, not {part.architecture!r}.")
-            if len(part.betas) != 2 or not all(0 <= beta < 1 for beta in part.betas):
-                raise RecipeError(f"{network}.betas must be two numbers from 0 to below 1.")
             if not part.widths or not all(type(width) is int and width > 0 for width in part.widths):
                 raise RecipeError(f"{network}.widths must be whole numbers above 0.")
 
@@ -160,6 +180,11 @@ _MAY_BE_0: Final = frozenset(
         "augment.target",
         "augment.minimum",
         "augment.maximum",
+        "guide.critics",
+        "guide.moments",
+        "guide.emotion",
+        "guide.identity",
+        "guide.augment_p",
         "schedule.warmup_kimg",
         "schedule.ema_halflife_kimg",
         "schedule.decay_from_kimg",

@@ -51,10 +51,6 @@ class Progress:
     started_from: dict[str, Any] | None = None  # the file that the run began with, as start_from tells it
 
 
-def _modules(trainer: Trainer) -> dict[str, torch.nn.Module]:
-    return {"generator": trainer.generator, "discriminator": trainer.discriminator, "average": trainer.average}
-
-
 def weights_path(out: Path, recipe: Recipe, cur_nimg: int) -> Path:
     """Return where the weights of the snapshot at ``cur_nimg`` images are, in the folder ``out`` of a run."""
     return out / f"{recipe.name}-{cur_nimg // 1000:06d}.safetensors"
@@ -83,7 +79,7 @@ def write_snapshot(
     path = weights_path(out, trainer.recipe, progress.cur_nimg)
     generator = averaged_generator(trainer, source)
     save_weights(path, generator, card)
-    save_start(out / START, generator, trainer.discriminator, card)
+    save_start(out / START, generator, trainer.discriminator, card, trainer.guide)
     grid = sample_grid(FaceSampler(generator), GRID_SEEDS)
     png = io.BytesIO()
     grid.save(png, "PNG")
@@ -94,7 +90,7 @@ def write_snapshot(
 def save_state(path: Path, trainer: Trainer, progress: Progress, data_sha256: str) -> None:
     """Write everything that the rest of the run depends on, as one safetensors file, atomically."""
     tensors: dict[str, Tensor] = {}
-    for name, module in _modules(trainer).items():
+    for name, module in trainer.modules().items():
         tensors |= {f"{name}/{key}": value for key, value in module.state_dict().items()}
     for name, optimizer in trainer.optimizers.items():
         for index, state in optimizer.state_dict()["state"].items():
@@ -145,7 +141,7 @@ def load_state(path: Path, trainer: Trainer, data_sha256: str) -> Progress:
 
 
 def _put(trainer: Trainer, tensors: Mapping[str, Tensor]) -> None:
-    for name, module in _modules(trainer).items():
+    for name, module in trainer.modules().items():
         module.load_state_dict({k: tensors[f"{name}/{k}"] for k in module.state_dict()})
     for name, optimizer in trainer.optimizers.items():
         state: dict[int, dict[str, Tensor]] = {}

@@ -35,13 +35,23 @@ class StartError(RuntimeError):
     """A file that a run cannot start from; its text is one sentence for the user."""
 
 
-def save_start(path: Path, generator: AnyGenerator, discriminator: AnyDiscriminator, card: Mapping[str, Any]) -> None:
+def save_start(
+    path: Path,
+    generator: AnyGenerator,
+    discriminator: AnyDiscriminator,
+    card: Mapping[str, Any],
+    guide: nn.Module | None = None,
+) -> None:
     """Write both networks to ``path`` atomically: parameters in float16, statistics and spectral norms in float32.
 
-    ``generator`` is the averaged one: the best there is, and what the next run's begins with.
+    ``generator`` is the averaged one: the best there is, and what the next run's begins with. What the critics of a
+    ``guide`` have learned goes along.
     """
     tensors: dict[str, Tensor] = {}
-    for name, network in (("generator", generator), ("discriminator", discriminator)):
+    parts: dict[str, nn.Module] = {"generator": generator, "discriminator": discriminator}
+    if guide is not None:
+        parts["guide"] = guide
+    for name, network in parts.items():
         parameters = {key for key, _ in network.named_parameters()}
         for key, tensor in network.state_dict().items():
             small = tensor.detach().cpu().to(torch.float16) if key in parameters else tensor.detach().cpu()
@@ -89,6 +99,8 @@ def start_from(path: Path, trainer: Trainer) -> dict[str, Any]:
         fresh = {k: v for k, v in own.items() if k.startswith(_HEAD) and theirs.get(k, v[:0]).shape != v.shape}
         known = {k: v for k, v in theirs.items() if k in own or not k.startswith(_HEAD)}
         _put(path, trainer.discriminator, known | fresh)
+        if trainer.guide is not None:
+            _put_guide(trainer.guide, _part(tensors, "guide"))
         tensors = _part(tensors, "generator")
     for network in (trainer.generator, trainer.average):
         _put(path, network, tensors)
@@ -98,6 +110,12 @@ def start_from(path: Path, trainer: Trainer) -> dict[str, Any]:
         "images_seen": card.get("images_seen"),
         "discriminator": header is not None,
     }
+
+
+def _put_guide(guide: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Take what critics have learned, if they were critics of the same guides; new ones learn quickly."""
+    if {key: value.shape for key, value in guide.state_dict().items()} == {k: v.shape for k, v in tensors.items()}:
+        guide.load_state_dict({key: value.float() for key, value in tensors.items()})
 
 
 def _tuples(config: Mapping[str, Any]) -> dict[str, Any]:

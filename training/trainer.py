@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from copy import deepcopy
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.discriminator import Verdict
+from model.layers import power_iterate
 from model.networks import build_discriminator, build_generator
 from training.augment import augment, steer
 from training.batches import Batch
 from training.distributed import ALONE, World
+from training.guidance import Guidance, Look
+from training.judge import JudgeNetwork
 from training.losses import discriminator_loss, emotion_loss, generator_loss, latent_loss
 from training.recipe import Recipe
 
@@ -28,6 +32,7 @@ class Trainer:
         emotions: tuple[str, ...],
         device: str,
         world: World = ALONE,
+        guides: Sequence[JudgeNetwork] = (),
     ) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
@@ -50,6 +55,10 @@ class Trainer:
                 self.discriminator.parameters(), recipe.discriminator.lr, recipe.discriminator.betas, foreach=True
             ),
         }
+        self.guide = Guidance(recipe.guide, guides, device, world) if guides else None
+        if self.guide is not None and recipe.guide.critics:
+            critics = self.guide.critics.parameters()
+            self.optimizers["guide"] = torch.optim.Adam(critics, recipe.guide.lr, recipe.guide.betas, foreach=True)
         # Compiled views of the same modules, so that state is saved under its own names.
         self._draw = torch.compile(self.generator) if recipe.compile else self.generator
         self._judge = torch.compile(self.discriminator) if recipe.compile else self.discriminator
@@ -71,7 +80,7 @@ class Trainer:
 
         # Phase 1: the discriminator, on real = 1 and generated = 0.
         self.discriminator.requires_grad_(True)
-        self.discriminator.power_iterate()
+        power_iterate(self.discriminator)
         seen = augment(torch.cat([batch.images, drawn.detach()]), self.augment_p, batch.rng, self.world)
         verdict = self._judge_both(seen.to(self.dtype), batch.emotions.repeat(2, 1))
         real, fake = verdict.logit[:n], verdict.logit[n:]
@@ -84,6 +93,8 @@ class Trainer:
         if loss.recover_latent:
             total = total + loss.recover_latent * latent_loss(verdict.latent[n:], batch.latents)
         self._descend("discriminator", total)
+        taught, guided = self._learn_guided(batch, drawn)
+        logged |= guided
 
         # Phase 2: the combined model towards "real"; the discriminator is frozen.
         self.discriminator.requires_grad_(False)
@@ -99,6 +110,9 @@ class Trainer:
         if loss.recover_latent:
             logged["latent_error"] = latent_loss(verdict.latent, batch.latents)
             total = total + loss.recover_latent * logged["latent_error"]
+        if self.guide is not None and taught is not None:
+            held, parts = self.guide.generator_loss(taught, batch)
+            total, logged = total + held, logged | parts
         if learning:
             self._descend("generator", total)
             self._average(cur_nimg)
@@ -117,6 +131,22 @@ class Trainer:
             self.augment_p = steer(self.augment_p, float(logged["real_sign"]), images, recipe.augment)
         return logged
 
+    def _learn_guided(self, batch: Batch, drawn: Tensor) -> tuple[Look | None, dict[str, Tensor]]:
+        """Show real and generated images to the guides and train their critics; return what they see in the latter."""
+        if self.guide is None:
+            return None, {}
+        with torch.no_grad():
+            real = self.guide.look(batch.images, batch.rng, self.world)
+        fake = self.guide.look(drawn, batch.rng, self.world)
+        if "guide" not in self.optimizers:
+            return fake, {}
+        self.guide.requires_grad_(True)
+        power_iterate(self.guide)
+        loss, logged = self.guide.critic_loss(real, fake, batch.emotions)
+        self._descend("guide", loss)
+        self.guide.requires_grad_(False)
+        return fake, logged
+
     def _judge_both(self, images: Tensor, emotions: Tensor) -> Verdict:
         """Judge real images and as many generated ones: in one batch, or apart where batch norm must not mix them."""
         parts = 2 if self.discriminator.apart else 1
@@ -125,8 +155,12 @@ class Trainer:
 
     def finite(self) -> bool:
         """Tell whether every parameter of every network is finite."""
-        networks = (self.generator, self.discriminator, self.average)
-        return all(bool(parameter.isfinite().all()) for network in networks for parameter in network.parameters())
+        return all(bool(p.isfinite().all()) for network in self.modules().values() for p in network.parameters())
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Return all that has a state, by name."""
+        own = {"generator": self.generator, "discriminator": self.discriminator, "average": self.average}
+        return own if self.guide is None else {**own, "guide": self.guide}
 
     def _descend(self, name: str, loss: Tensor) -> None:
         self.optimizers[name].zero_grad(set_to_none=True)

@@ -76,7 +76,7 @@ def prepare_celeba(
         columns = choose_attributes(attributes, lists, MOST_ATTRIBUTES)
         if split != "all" and not lists.partition:
             raise DataError(f"{source} holds no {PARTITION}.txt or .csv, so nobody knows its splits; use 'all'.")
-        pictures = _find_pictures(tree, stack)
+        pictures = find_pictures(tree, stack)
         report = PrepareReport(class_names(columns), size, 1 if grey else 3, split)
         meta = {"name": "celeba", "attributes": list(columns), "list_sha256": lists.sha256}
         with DatasetWriter(
@@ -95,16 +95,17 @@ def class_names(attributes: Sequence[str]) -> tuple[str, ...]:
     return tuple("+".join(names) for names in itertools.product(*pairs))
 
 
-def face_square(width: int, height: int) -> Box:
-    """Return the crop described above for a copy of any size; ValueError if it has not CelebA's shape."""
+def face_square(width: int, height: int, middle: tuple[float, float] = _MIDDLE, side: float = _SIDE) -> Box:
+    """Return the crop described above, or another one, for a copy of any size; ``middle`` and ``side`` are in pixels of
+    the full pictures. ValueError if it has not CelebA's shape."""
     scale = width / _SHAPE[0]
     if abs(height - scale * _SHAPE[1]) > 1:
         raise ValueError(f"{width}x{height} pixels are not of the shape of CelebA's aligned 178x218")
-    x, y, half = _MIDDLE[0] * scale, _MIDDLE[1] * height / _SHAPE[1], _SIDE / 2 * scale
+    x, y, half = middle[0] * scale, middle[1] * height / _SHAPE[1], side / 2 * scale
     return x - half, y - half, x + half, y + half
 
 
-class _Pictures:
+class Pictures:
     """CelebA's pictures by the stem of their names: lists say .jpg even where the pictures are .png."""
 
     def __init__(self, tree: Tree, names: Sequence[str]) -> None:
@@ -116,7 +117,7 @@ class _Pictures:
                 raise DataError(f"{tree.source} holds the picture {stem} twice, {self.names[stem]} and {name}.")
 
 
-def _find_pictures(tree: Tree, stack: ExitStack) -> _Pictures:
+def find_pictures(tree: Tree, stack: ExitStack) -> Pictures:
     """Find ``img_align_celeba/`` in the source, or ``img_align_celeba.zip``, which is opened on ``stack``."""
     found = list(_aligned(tree))
     if not found:
@@ -126,7 +127,7 @@ def _find_pictures(tree: Tree, stack: ExitStack) -> _Pictures:
             found = list(_aligned(tree))
     if not found:
         raise DataError(f"{tree.source} holds no folder {_IMAGES} (or {_IMAGES}.zip) with pictures.")
-    return _Pictures(tree, found)
+    return Pictures(tree, found)
 
 
 def _aligned(tree: Tree) -> Iterator[str]:
@@ -139,7 +140,7 @@ def _aligned(tree: Tree) -> Iterator[str]:
 def _add_faces(
     lists: NamedLists,
     columns: Sequence[str],
-    pictures: _Pictures,
+    pictures: Pictures,
     writer: DatasetWriter,
     report: PrepareReport,
     progress: Progress,

@@ -1,0 +1,207 @@
+"""Guides: frozen classifiers of faces that teach a generator what a discriminator of its own would learn too slowly.
+
+A guide is a judge that is never used for judging. Its feature maps tell faces apart as people and emotions do, and
+four things are taken from them:
+
+- *critics*, small discriminators on the maps of every size, which learn in minutes what a discriminator on pixels needs
+  hours for (Sauer et al. 2021, "Projected GANs Converge Faster", section 3);
+- *moments*: mean and covariance of the maps' averages should be those of real faces (:mod:`training.moments`);
+- *emotion*: the guide should name the emotion that was asked for;
+- *identity*: one seed should have the attributes of one person in every emotion. Seeds come in pairs then, and a face
+  must be told from all others of its batch by the attributes of its pair (van den Oord et al. 2018, InfoNCE).
+
+Guides see faces through an augmentation of their own, so that no pixel pattern that only they understand pays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.layers import Conv2d, Linear
+from training.augment import augment
+from training.batches import Batch
+from training.data.packed import PackedDataset
+from training.distributed import ALONE, World
+from training.judge import Judge, JudgeNetwork, shipped
+from training.losses import discriminator_loss, emotion_loss, generator_loss
+from training.moments import Moments
+from training.recipe import GuideRecipe
+
+_HIDDEN: Final = 64  # feature maps of a critic
+_LARGEST: Final = 12  # a critic halves maps larger than this
+_GAIN: Final = 6.0  # of a critic's averaged features: with every norm bounded they leave the logits too little range
+_TEMPERATURE: Final = 0.2  # of the likeness of two faces' attributes
+_MEASURED: Final = 256  # real faces measured at once
+_SCALED: Final = 1000  # real faces that the scale of the maps is taken from
+
+#: Attributes of CelebA that an expression or the camera changes; the others are the person's.
+PASSING: Final = frozenset(
+    (
+        *("Arched_Eyebrows", "Attractive", "Bags_Under_Eyes", "Big_Lips", "Blurry", "High_Cheekbones"),
+        *("Mouth_Slightly_Open", "Narrow_Eyes", "Oval_Face", "Smiling", "Wearing_Lipstick"),
+    )
+)
+
+
+def load_guides(recipe: GuideRecipe, data: PackedDataset) -> list[JudgeNetwork]:
+    """Load the guides that a recipe names.
+
+    Raises:
+        JudgeError: a file is missing, damaged or no guide.
+        ValueError: a guide knows other emotions or images than the data have, or none knows attributes where seeds are
+            to keep theirs; one sentence.
+    """
+    guides = []
+    for kind in recipe.kinds:
+        guide = Judge.load(shipped(f"guide-{kind}") if kind.isalnum() else Path(kind)).network
+        own = guide.config
+        if (own.emotions, own.resolution, own.channels) != (data.emotions, data.resolution, data.channels):
+            raise ValueError(f"guide {kind!r} was trained on images of another size or with other emotions.")
+        guides.append(guide)
+    if guides and recipe.identity and all(guide.attributes is None for guide in guides):
+        raise ValueError("guide.identity needs a guide that knows attributes.")
+    return guides
+
+
+class Critic(nn.Module):
+    """Projection discriminator with spectral norm on one feature map of a frozen network."""
+
+    def __init__(self, channels: int, emotions: int) -> None:
+        super().__init__()
+        self.mix = Conv2d(channels, _HIDDEN, kernel=1, spectral=True)
+        self.conv1 = Conv2d(_HIDDEN, _HIDDEN, spectral=True)
+        self.conv2 = Conv2d(_HIDDEN, _HIDDEN, spectral=True)
+        self.logit = Linear(_HIDDEN, 1, spectral=True)
+        self.project = Linear(emotions, _HIDDEN, bias=False, spectral=True)
+
+    def forward(self, x: Tensor, emotion: Tensor) -> Tensor:
+        """Judge maps float ``[N, channels, H, W]`` with emotions ``[N, E]``: logits ``[N]``, above 0 real."""
+        x = F.leaky_relu(self.conv1(F.leaky_relu(self.mix(x), 0.2)), 0.2)
+        if x.shape[-1] > _LARGEST:
+            x = F.avg_pool2d(x, 2)
+        features = F.leaky_relu(self.conv2(x), 0.2).float().mean((2, 3)) * _GAIN
+        logit: Tensor = self.logit(features).squeeze(1) + (self.project(emotion.float()) * features).sum(1)
+        return logit
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What all guides see in N faces."""
+
+    maps: list[Tensor]  # float32 [N, C, H, W], 0 or more, of all guides, each guide's from large to small
+    features: list[Tensor]  # float32 [N, D], of each guide: what its heads are fed with
+    pixels: Tensor  # float32 [N, C, H, W], the augmented faces
+
+
+class Guidance(nn.Module):
+    """The guides of a run, their critics, and what is remembered of generated faces.
+
+    The guides themselves, and what :meth:`measure` finds in the real faces, are no part of its state.
+    """
+
+    def __init__(self, recipe: GuideRecipe, guides: Sequence[JudgeNetwork], device: str, world: World) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.world = world
+        self._guides = [guide.eval().requires_grad_(False).to(device) for guide in guides]  # a list: not in the state
+        self._scales: list[tuple[Tensor, Tensor]] = []  # mean and 1 / deviation of each map's channels in real faces
+        emotions = len(guides[0].config.emotions)
+        widths = [width for guide in guides for width in guide.config.widths]
+        self.critics = nn.ModuleList(Critic(width, emotions) for width in widths if recipe.critics)
+        resolution, channels = guides[0].config.resolution, guides[0].config.channels
+        low, high = channels * (resolution // 4) ** 2, channels * (resolution // 8) ** 2
+        self.moments = Moments([*widths, low, high], emotions, recipe.memory)
+        self.to(device).to(memory_format=torch.channels_last)
+
+    def measure(self, data: PackedDataset, device: str) -> None:
+        """Look at the real faces in ``data``, every second one mirrored; to be done once before all else."""
+        rng = torch.Generator().manual_seed(0)
+        some = torch.from_numpy(data.images[:: max(1, len(data) // _SCALED)]).to(device).float().div(127.5).sub(1)
+        with torch.no_grad():
+            for part in self._raw(some):
+                self._scales.append((part.mean((0, 2, 3), True), 1 / (part.std((0, 2, 3), keepdim=True) + 1e-6)))
+        if not self.recipe.moments:
+            return
+        labels = F.one_hot(torch.from_numpy(data.labels).argmax(1), data.labels.shape[1])
+
+        def batches() -> Iterator[tuple[list[Tensor], Tensor]]:
+            for begin in range(0, len(data), _MEASURED):
+                x = torch.from_numpy(data.images[begin : begin + _MEASURED]).to(device).float().div(127.5).sub(1)
+                x = torch.cat([x[::2], x[1::2].flip(3)])
+                own = labels[begin : begin + _MEASURED].to(device)
+                yield self._sets(self.look(x, rng)), torch.cat([own[::2], own[1::2]])
+
+        self.moments.measure(batches())
+
+    def look(self, images: Tensor, rng: torch.Generator, world: World = ALONE) -> Look:
+        """Show faces float32 ``[N, C, H, W]`` in -1..1 to every guide, augmented with random numbers from ``rng``;
+        with a ``world`` they are this process's share."""
+        seen = augment(images, self.recipe.augment_p, rng, world)
+        maps = self._raw(seen)
+        ends = accumulate(len(guide.config.widths) for guide in self._guides)
+        features = [maps[end - 1].mean((2, 3)) for end in ends]
+        scaled = zip(maps, self._scales, strict=True)
+        return Look([F.relu((part - mean) * scale) for part, (mean, scale) in scaled], features, seen)
+
+    def _raw(self, images: Tensor) -> list[Tensor]:
+        return [part for guide in self._guides for part in guide.maps(images)]
+
+    def critic_loss(self, real: Look, fake: Look, emotions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the critics' loss, summed over them, and the mean logits that they give to either kind."""
+        total = emotions.new_zeros(())
+        told: dict[str, list[Tensor]] = {"critics_real": [], "critics_fake": []}
+        for critic, a, b in zip(self.critics, real.maps, fake.maps, strict=True):
+            logits = critic(torch.cat([a.detach(), b.detach()]), emotions.repeat(2, 1)).chunk(2)
+            total = total + discriminator_loss("hinge", *logits)
+            for name, part in zip(told, logits, strict=True):
+                told[name].append(part.mean())
+        return total, {name: torch.stack(parts).mean() for name, parts in told.items()}
+
+    def generator_loss(self, fake: Look, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return what the guides hold against generated faces, weighted as the recipe says, and each part of it."""
+        own, parts = self.recipe, {}
+        total = batch.emotions.new_zeros(())
+        if own.critics:
+            logits = [critic(part, batch.emotions) for critic, part in zip(self.critics, fake.maps, strict=True)]
+            parts["critics"] = torch.stack([generator_loss("hinge", part) for part in logits]).mean()
+            total = total + own.critics * parts["critics"]
+        if own.moments:
+            whole, by_emotion = self.moments(self._sets(fake), batch.emotions, batch.weights, self.world)
+            parts |= {"frechet": whole, "emotion_means": by_emotion}
+            total = total + own.moments * (whole + by_emotion / 4)
+        if own.emotion:
+            named = [guide.votes(part) for guide, part in zip(self._guides, fake.features, strict=True)]
+            parts["guides_emotion"] = torch.stack([emotion_loss(part, batch.emotions) for part in named]).mean()
+            total = total + own.emotion * parts["guides_emotion"]
+        if own.identity:
+            parts["guides_identity"] = self._identity(fake)
+            total = total + own.identity * parts["guides_identity"]
+        return total, parts
+
+    def _sets(self, look: Look) -> list[Tensor]:
+        """Return what moments are taken of: averages of the maps, coarse pixels, and how much fine detail is where."""
+        blurred = F.avg_pool2d(F.pad(look.pixels, (1, 1, 1, 1), mode="reflect"), 3, 1)
+        detail = F.avg_pool2d((look.pixels - blurred).abs(), 8)
+        coarse = F.avg_pool2d(look.pixels, 4)
+        return [*(part.mean((2, 3)) for part in look.maps), coarse.flatten(1), detail.flatten(1)]
+
+    def _identity(self, fake: Look) -> Tensor:
+        losses = []
+        for guide, features in zip(self._guides, fake.features, strict=True):
+            if guide.attributes is None:
+                continue
+            lasting = [k for k, name in enumerate(guide.config.attributes) if name not in PASSING]
+            x = self.world.gather(guide.attributes(features)[:, lasting])
+            x = F.normalize((x - x.mean(0)) / (x.std(0).detach() + 1e-3), dim=1)
+            likeness = x[0::2] @ x[1::2].T / _TEMPERATURE
+            own = torch.arange(len(likeness), device=x.device)
+            losses.append((F.cross_entropy(likeness, own) + F.cross_entropy(likeness.T, own)) / 2)
+        return torch.stack(losses).mean()
