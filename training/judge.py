@@ -30,6 +30,7 @@ from training.batches import draw_weights
 from training.data.atomic import atomic_file
 from training.data.packed import PackedDataset
 from training.losses import emotion_loss
+from training.precision import fast_dtype
 
 _KEY: Final = "emoface-judge"
 _BATCH: Final = 256  # faces judged at once
@@ -201,8 +202,8 @@ def train_judge(
 ) -> Judge:
     """Train a judge on uint8 ``[N, C, H, W]`` with soft labels ``[N, E]`` and, where there are, given classes ``[N]``.
 
-    bfloat16 arithmetic, float32 weights; the same arguments give the same judge on the same machine and threads.
-    ``report`` gets a line about twenty times in the run.
+    Weights are float32, the arithmetic is :func:`training.precision.fast_dtype`'s. The same arguments give the same
+    judge on the same machine and threads. ``report`` gets a line about twenty times in the run.
 
     Raises:
         JudgeError: the loss is not finite.
@@ -219,13 +220,14 @@ def train_judge(
     cumulative = np.cumsum(draw_weights(labels, config.balance))
     rng = np.random.Generator(np.random.Philox(key=[config.seed, _STREAM]))
     noise = torch.Generator().manual_seed(config.seed)
+    dtype = fast_dtype(device)
     began, losses = time.monotonic(), []
     for step in range(steps):
         index = np.minimum(np.searchsorted(cumulative, rng.random(config.batch)), len(cumulative) - 1)
         x = pixels[torch.from_numpy(index).to(device)].float().div(127.5).sub(1)
         flip = torch.from_numpy(rng.random(config.batch) < 0.5).to(device)
         x = augment(torch.where(flip.view(-1, 1, 1, 1), x.flip(3), x), config.augment_p, noise)
-        with torch.autocast(torch.device(device).type, torch.bfloat16):
+        with torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32):
             _, votes, classes = network(x)
         loss = emotion_loss(votes.float(), torch.from_numpy(labels[index]).to(device))
         if given is not None:
