@@ -29,6 +29,7 @@ from training.augment import augment
 from training.batches import draw_weights
 from training.data.atomic import atomic_file
 from training.data.packed import PackedDataset
+from training.halves import half_precision
 from training.losses import emotion_loss
 from training.precision import fast_dtype
 
@@ -151,11 +152,10 @@ class Judge:
         return features_, votes_, given_
 
     def save(self, path: Path) -> None:
-        """Write the judge as one safetensors file, atomically: parameters in float16, statistics in float32."""
-        parameters = {name for name, _ in self.network.named_parameters()}
+        """Write the judge as one safetensors file, atomically, in half precision."""
         tensors = {
-            name: tensor.cpu().to(torch.float16 if name in parameters else torch.float32).contiguous()
-            for name, tensor in self.network.state_dict().items()
+            name: tensor
+            for name, tensor in half_precision(self.network).items()
             if not name.endswith("num_batches_tracked")
         }
         header = {"config": asdict(self.config), "card": self.card}
