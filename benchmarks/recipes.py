@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
 from model import FaceSampler
 from training.data.packed import load_packed
@@ -19,6 +18,7 @@ from training.evaluate import evaluate
 from training.judge import Judge, shipped_judges
 from training.loop import train
 from training.recipe import Recipe, load_recipe
+from training.reference import Reference
 from training.snapshot import STATE, saved_images
 
 HEADER = ("recipe", "minutes", "images", "images/s", "emotion accuracy", "Frechet / floor", "KID x 1000", "coverage")
@@ -31,13 +31,13 @@ def spent(out: Path) -> float:
     return json.loads(lines[-1])["seconds"] / 60 if lines else 0.0
 
 
-def row(recipe: Recipe, out: Path, minutes: float, data: Path, real: tuple[Any, Any], judge: Judge) -> list[str]:
+def row(recipe: Recipe, out: Path, minutes: float, data: Path, reference: Reference) -> list[str]:
     """Train one recipe and judge its newest weights."""
     left = minutes - spent(out)
     if left > 0.5 or not saved_images(out / STATE):
         train(recipe, data, out, minutes=max(left, 0.5), report=lambda line: print(json.dumps(line), flush=True))
     weights = max(out.glob(f"{recipe.name}-*.safetensors"))
-    figures = evaluate(FaceSampler.load(weights), *real, {"a": judge}, truncation=1.0, per_emotion=400, quick=True)
+    figures = evaluate(FaceSampler.load(weights), reference, truncation=1.0, per_emotion=400, quick=True)
     judged = figures["judges"]["a"]
     seen, took = figures["weights"]["images_seen"], spent(out)
     return [
@@ -61,12 +61,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0, help="of training for each")
     parser.add_argument("--out", type=Path, default=Path("runs/compare"), help="folder of the runs")
     options = parser.parse_args()
-    real = load_packed(options.test), load_packed(options.data)
     judge = Judge.load(shipped_judges()[0])
+    reference = Reference(load_packed(options.test), load_packed(options.data), {"a": judge})
     rows = []
     for name in options.recipes:
         recipe = load_recipe(name)
-        rows.append(row(recipe, options.out / recipe.name, options.minutes, options.data, real, judge))
+        rows.append(row(recipe, options.out / recipe.name, options.minutes, options.data, reference))
     for cells in (HEADER, ["---"] * len(HEADER), *rows):
         print("| " + " | ".join(cells) + " |")
 
