@@ -37,15 +37,16 @@ def evaluate(
 
     from model import FaceSampler, WeightsError
     from model.sampler import choose_device
+    from training.card import headline
     from training.data.errors import DataError
     from training.data.packed import load_packed
-    from training.evaluate import Faces
     from training.evaluate import evaluate as measure
     from training.identity import IdentityError, load_embedder
     from training.inception import InceptionError, load_inception
     from training.judge import Judge, JudgeError, shipped_judges
     from training.memory import keep_freed_memory
-    from training.report import headline, write_report
+    from training.reference import Reference
+    from training.report import write_report
 
     console = Console(stderr=True)
     keep_freed_memory()
@@ -53,7 +54,7 @@ def evaluate(
         device = choose_device(device)
         sampler = FaceSampler.load(weights, device)
         judges = {path.stem: Judge.load(path, device) for path in judge or shipped_judges()}
-        real, taught = load_packed(data), load_packed(train)
+        reference = Reference(load_packed(data), load_packed(train), judges)
         try:
             embedder = load_embedder()
         except IdentityError as error:
@@ -61,9 +62,7 @@ def evaluate(
             embedder = None
         figures = measure(
             sampler,
-            real,
-            taught,
-            judges,
+            reference,
             truncation=truncation,
             per_emotion=faces,
             embedder=embedder,
@@ -72,14 +71,15 @@ def evaluate(
             device=device,
             say=lambda text: console.print(text, soft_wrap=True),
         )
-        seen = None if quick else Faces.of(taught, figures["protocol"]["emotions"])
+        seen = None if quick else reference.faces(figures["protocol"]["emotions"])[1]
         card = write_report(figures, sampler, out, train=seen, run=run)
     except (DataError, WeightsError, JudgeError, InceptionError, ValueError) as error:
         fail(error)
     except OSError as error:
         fail(f"cannot write the report to {out}: {error.strerror}.")
-    for aim, values, _ in headline(figures):
-        typer.echo(f"{aim.name}: {' / '.join(f'{value:.3f}' for value in values)} (must {aim.must:g}, aim {aim.aim:g})")
+    for line in headline(figures):
+        told = " / ".join(f"{value:.3f}" for value in line.values)
+        typer.echo(f"{line.aim.name}: {told} (must {line.aim.must:g}, aim {line.aim.aim:g})")
     typer.echo(f"{card}")
 
 

@@ -4,13 +4,13 @@ Protocol. ``per_emotion`` faces of each emotion are drawn from seeds 0, 1, 2 ...
 Contempt is left out, because FER+ has too few real faces of it. A real face counts as the emotion that most votes name.
 Distances between sets compare the same mix of emotions: of each emotion as many faces are taken, lowest seeds first, as
 it has in the test set, all scaled down until there are enough of the most frequent one; the floor is measured with as
-many real test faces as there are generated ones, against the same real training faces.
+many real test faces as there are generated ones, against the same real training faces. The floor falls as 1 / N with N
+faces, so the ratio to it grows with N; the extrapolated distance does not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -19,59 +19,26 @@ from numpy.typing import NDArray
 from model.emotions import EmotionMix
 from model.sampler import FaceRequest, FaceSampler
 from training import metrics
-from training.data.errors import DataError
-from training.data.packed import PackedDataset
 from training.gan_train import draw_faces, gan_train
 from training.identity import Embedder
 from training.inception import Inception
 from training.judge import Judge
 from training.neighbours import memorisation
+from training.reference import Faces, Reference, Said
 
-RARE: Final = ("contempt",)  # too few real faces to measure anything by
+INTERVALS: Final = (
+    "95 %, percentile bootstrap, 1,000 rounds: of people, with all their emotions, where faces are generated; of test "
+    "faces where they are real"
+)
+INFINITY: Final = (
+    "distances of 15 random subsets, from a tenth of the faces or more than there are features to all, on a line in "
+    "1 / size, where it meets 0; the training faces stay finite"
+)
 INTENSITIES: Final = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 _INTENSITY_SEEDS: Final = range(100)
 _IDENTITY_SEEDS: Final = 100
 _INCEPTION_FACES: Final = 50_000
 _SEED: Final = 0  # of every random choice made here
-
-
-@dataclass(frozen=True, slots=True)
-class Faces:
-    """Real faces of one split, those of the judged emotions only."""
-
-    images: NDArray[np.uint8]  # [N, C, H, W]
-    labels: NDArray[np.float32]  # [N, all emotions]
-    classes: NDArray[np.int64]  # [N], index into the judged emotions of the one that most votes name
-    given: NDArray[np.int64] | None  # [N], the source's own class, an index into all emotions
-
-    @classmethod
-    def of(cls, data: PackedDataset, emotions: Sequence[str]) -> Faces:
-        """Take from ``data`` the faces whose largest vote is one of ``emotions``."""
-        index = np.full(len(data.emotions), -1)
-        for k, emotion in enumerate(emotions):
-            index[data.emotions.index(emotion)] = k
-        classes = index[data.labels.argmax(axis=1)]
-        kept = classes >= 0
-        given = None if data.given is None else data.given[kept]
-        return cls(data.images[kept], data.labels[kept], classes[kept], given)
-
-
-def judged_emotions(sampler: FaceSampler, *data: PackedDataset) -> tuple[str, ...]:
-    """Return the emotions that the weights and all data sets know, without the too rare ones.
-
-    Raises:
-        DataError: there are fewer than two, or the images are not of the weights' size; one sentence.
-    """
-    for part in data:
-        if (part.resolution, part.channels) != (sampler.resolution, sampler.channels):
-            raise DataError(
-                f"the data set's images are {part.resolution}x{part.resolution} with {part.channels} channels, but the "
-                f"weights draw {sampler.resolution}x{sampler.resolution} with {sampler.channels}."
-            )
-    known = [e for e in sampler.emotions if e not in RARE and all(e in part.emotions for part in data)]
-    if len(known) < 2:
-        raise DataError(f"the weights know {', '.join(sampler.emotions)}; the data sets know hardly any of them.")
-    return tuple(known)
 
 
 def draw_people(
@@ -89,15 +56,14 @@ def natural_mix(counts: NDArray[np.int64], available: int) -> NDArray[np.int64]:
     return np.maximum(1, np.floor(counts * (available / counts.max()))).astype(np.int64)
 
 
-#: What :meth:`training.judge.Judge.judge` says of faces: features, votes, given classes.
-Said = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
-
-
 def emotion_figures(drawn: Sequence[Said], real_test: Said, columns: Sequence[int], test: Faces) -> dict[str, Any]:
-    """Tell whether the faces drawn of each emotion show what was asked for, and real ones what was voted."""
+    """Tell whether the faces drawn of each emotion show what was asked for, and real ones what was voted.
+
+    ``drawn`` has as many people, and the same ones, in every emotion.
+    """
     emotions = len(drawn)
-    said = np.concatenate([votes[:, columns].argmax(axis=1) for _, votes, _ in drawn])
-    asked = np.repeat(np.arange(emotions), [len(votes) for _, votes, _ in drawn])
+    said = np.stack([votes[:, columns].argmax(axis=1) for _, votes, _ in drawn], axis=1)  # [people, E]
+    asked = np.broadcast_to(np.arange(emotions), said.shape)
     generated = metrics.classification(asked, said, emotions)
     _, votes, given = real_test
     real = metrics.classification(test.classes, votes[:, columns].argmax(axis=1), emotions)
@@ -125,6 +91,9 @@ def distance_figures(
     figures["frechet"] = metrics.frechet_distance(fake, real_train)
     figures["frechet_floor"] = metrics.frechet_distance(floor, real_train)
     figures["frechet_ratio"] = figures["frechet"] / figures["frechet_floor"]
+    # No ratio of these two: the floor is 0 but for noise, which is what makes them free of the number of faces.
+    figures["frechet_infinity"] = metrics.frechet_distance_infinity(fake, real_train)
+    figures["frechet_infinity_floor"] = metrics.frechet_distance_infinity(floor, real_train)
     figures["kid"], figures["kid_std"] = metrics.kernel_distance(fake, real_train)
     figures["kid_floor"], figures["kid_floor_std"] = metrics.kernel_distance(floor, real_train)
     others = real_train[rng.permutation(len(real_train))[: len(fake)]]
@@ -170,11 +139,31 @@ def intensity_figures(
     return figures
 
 
+def face_figures(
+    drawn: NDArray[np.uint8], reference: Reference, judge: str, emotions: tuple[str, ...]
+) -> dict[str, Any]:
+    """Measure people ``[E, people, C, H, W]`` by the judge called ``judge``: ``emotion`` and ``distance``."""
+    test, train = reference.faces(emotions)
+    real_test, real_train = reference.said(judge, emotions)
+    said = [reference.judges[judge].judge(part) for part in drawn]
+    features = [part for part, _, _ in said]
+    return {
+        "emotion": emotion_figures(said, real_test, reference.columns(emotions), test),
+        "distance": distance_figures(features, real_test[0], real_train[0], test, train, emotions),
+    }
+
+
+def identity_figures(embedder: Embedder, drawn: NDArray[np.uint8]) -> dict[str, Any]:
+    """Tell whether a seed stays one person in people ``[E, people, C, H, W]``, of whom the first 100 count."""
+    people = drawn[:, :_IDENTITY_SEEDS]
+    flat = embedder.embed(people.reshape(-1, *people.shape[2:]))
+    by_person = flat.reshape(*people.shape[:2], -1).swapaxes(0, 1)
+    return {"embedding": embedder.name, **metrics.identity_auc(by_person)}
+
+
 def evaluate(
     sampler: FaceSampler,
-    test_data: PackedDataset,
-    train_data: PackedDataset,
-    judges: Mapping[str, Judge],
+    reference: Reference,
     *,
     truncation: float = 1.0,
     per_emotion: int = 1000,
@@ -184,25 +173,18 @@ def evaluate(
     device: str = "cpu",
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """Measure weights; return JSON-able figures.
+    """Measure weights against real faces; return JSON-able figures.
 
     Args:
-        judges: by name. Each must know the emotions of both data sets; the first one's figures lead.
         embedder: tells people apart; without one identity is not measured.
         inception: for FID as others report it; hours without a GPU.
         quick: leave out what takes minutes: GAN-train, and the nearest training faces.
 
     Raises:
-        DataError: data, weights and judges do not go together.
+        DataError: data and weights do not go together.
     """
-    emotions = judged_emotions(sampler, test_data, train_data)
-    test, train = Faces.of(test_data, emotions), Faces.of(train_data, emotions)
-    for name, judge in judges.items():
-        if judge.config.emotions != test_data.emotions:
-            raise DataError(
-                f"judge {name!r} knows {', '.join(judge.config.emotions)}, and the data set other emotions."
-            )
-    columns = [test_data.emotions.index(emotion) for emotion in emotions]
+    emotions = reference.emotions(sampler)
+    test, train = reference.faces(emotions)
     say(f"drawing {per_emotion:,} faces of each of {len(emotions)} emotions")
     drawn = draw_people(sampler, emotions, per_emotion, truncation)
     steps = [draw_people(sampler, emotions, len(_INTENSITY_SEEDS), truncation, level) for level in INTENSITIES]
@@ -212,28 +194,23 @@ def evaluate(
             "emotions": emotions,
             "faces_per_emotion": per_emotion,
             "truncation": truncation,
-            "test": {"faces": len(test.images), "sha256": test_data.sha256},
-            "train": {"faces": len(train.images), "sha256": train_data.sha256},
+            "test": {"faces": len(test.images), "sha256": reference.test.sha256},
+            "train": {"faces": len(train.images), "sha256": reference.train.sha256},
+            "intervals": INTERVALS,
+            "frechet_infinity": INFINITY,
         },
         "judges": {},
     }
-    for name, judge in judges.items():
+    for name, judge in reference.judges.items():
         say(f"judge {name}: emotions, distances, intensity")
-        said = [judge.judge(part) for part in drawn]
-        real_test, real_train = judge.judge(test.images), judge.judge(train.images)
-        features = [part for part, _, _ in said]
         figures["judges"][name] = {
             "card": judge.card,
-            "emotion": emotion_figures(said, real_test, columns, test),
-            "distance": distance_figures(features, real_test[0], real_train[0], test, train, emotions),
-            "intensity": intensity_figures(judge, steps, emotions, columns),
+            **face_figures(drawn, reference, name, emotions),
+            "intensity": intensity_figures(judge, steps, emotions, reference.columns(emotions)),
         }
     if embedder is not None:
         say(f"identity: {embedder.name}")
-        people = drawn[:, : min(_IDENTITY_SEEDS, per_emotion)]
-        flat = embedder.embed(people.reshape(-1, *people.shape[2:]))
-        by_person = flat.reshape(*people.shape[:2], -1).swapaxes(0, 1)
-        figures["identity"] = {"embedding": embedder.name, **metrics.identity_auc(by_person)}
+        figures["identity"] = identity_figures(embedder, drawn)
     if inception is not None:
         say(f"Inception: {_INCEPTION_FACES:,} faces")
         figures["inception"] = inception_figures(inception, sampler, emotions, test, train, truncation)

@@ -29,7 +29,9 @@ from training.augment import augment
 from training.batches import draw_weights
 from training.data.atomic import atomic_file
 from training.data.packed import PackedDataset
+from training.halves import half_precision
 from training.losses import emotion_loss
+from training.precision import fast_dtype
 
 _KEY: Final = "emoface-judge"
 _BATCH: Final = 256  # faces judged at once
@@ -175,11 +177,10 @@ class Judge:
         return features_, votes_, given_
 
     def save(self, path: Path) -> None:
-        """Write the judge as one safetensors file, atomically: parameters in float16, statistics in float32."""
-        parameters = {name for name, _ in self.network.named_parameters()}
+        """Write the judge as one safetensors file, atomically, in half precision."""
         tensors = {
-            name: tensor.cpu().to(torch.float16 if name in parameters else torch.float32).contiguous()
-            for name, tensor in self.network.state_dict().items()
+            name: tensor
+            for name, tensor in half_precision(self.network).items()
             if not name.endswith("num_batches_tracked")
         }
         header = {"config": asdict(self.config), "card": self.card}
@@ -226,8 +227,8 @@ def train_judge(
 ) -> Judge:
     """Train a judge on uint8 ``[N, C, H, W]`` with soft labels ``[N, E]`` and, where there are, given classes ``[N]``.
 
-    bfloat16 arithmetic, float32 weights; the same arguments give the same judge on the same machine and threads.
-    ``report`` gets a line about twenty times in the run.
+    Weights are float32, the arithmetic is :func:`training.precision.fast_dtype`'s. The same arguments give the same
+    judge on the same machine and threads. ``report`` gets a line about twenty times in the run.
 
     Raises:
         JudgeError: the loss is not finite.
@@ -244,13 +245,14 @@ def train_judge(
     cumulative = np.cumsum(draw_weights(labels, config.balance))
     rng = np.random.Generator(np.random.Philox(key=[config.seed, _STREAM]))
     noise = torch.Generator().manual_seed(config.seed)
+    dtype = fast_dtype(device)
     began, losses = time.monotonic(), []
     for step in range(steps):
         index = np.minimum(np.searchsorted(cumulative, rng.random(config.batch)), len(cumulative) - 1)
         x = pixels[torch.from_numpy(index).to(device)].float().div(127.5).sub(1)
         flip = torch.from_numpy(rng.random(config.batch) < 0.5).to(device)
         x = augment(torch.where(flip.view(-1, 1, 1, 1), x.flip(3), x), config.augment_p, noise)
-        with torch.autocast(torch.device(device).type, torch.bfloat16):
+        with torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32):
             _, votes, classes = network(x)
         loss = emotion_loss(votes.float(), torch.from_numpy(labels[index]).to(device))
         if given is not None:

@@ -71,7 +71,7 @@ def write_snapshot(
         "data": {"file": data_name, "sha256": dataset.sha256, "images": len(dataset), **dataset.meta},
         "recipe": trainer.recipe.to_dict(),
         "images_seen": progress.cur_nimg,
-        "training_minutes": round(progress.seconds / 60, 1),
+        "training_minutes": round(progress.seconds / 60, 2),
         "torch": torch.__version__,
     }
     if progress.started_from is not None:

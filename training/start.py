@@ -14,7 +14,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -23,6 +22,7 @@ from model.discriminator import AnyDiscriminator, DiscriminatorConfig
 from model.generator import AnyGenerator, GeneratorConfig
 from model.weights import WeightsError, load_generator
 from training.data.atomic import atomic_file
+from training.halves import half_precision
 from training.trainer import Trainer
 
 _KEY: Final = "emoface-start"
@@ -42,20 +42,15 @@ def save_start(
     card: Mapping[str, Any],
     guide: nn.Module | None = None,
 ) -> None:
-    """Write both networks to ``path`` atomically: parameters in float16, statistics and spectral norms in float32.
+    """Write both networks to ``path``, atomically, in half precision.
 
     ``generator`` is the averaged one: the best there is, and what the next run's begins with. What the critics of a
     ``guide`` have learned goes along.
     """
-    tensors: dict[str, Tensor] = {}
-    parts: dict[str, nn.Module] = {"generator": generator, "discriminator": discriminator}
+    networks: dict[str, nn.Module] = {"generator": generator, "discriminator": discriminator}
     if guide is not None:
-        parts["guide"] = guide
-    for name, network in parts.items():
-        parameters = {key for key, _ in network.named_parameters()}
-        for key, tensor in network.state_dict().items():
-            small = tensor.detach().cpu().to(torch.float16) if key in parameters else tensor.detach().cpu()
-            tensors[f"{name}/{key}"] = small.contiguous()
+        networks["guide"] = guide
+    tensors = {f"{name}/{key}": part for name, net in networks.items() for key, part in half_precision(net).items()}
     header = {"generator": asdict(generator.config), "discriminator": asdict(discriminator.config), "card": dict(card)}
     with atomic_file(path) as file:
         file.write(save(tensors, {_KEY: json.dumps(header)}))

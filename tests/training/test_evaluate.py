@@ -16,12 +16,15 @@ from PIL import Image
 
 from model.generator import GeneratorConfig
 from tests.training.conftest import draw_face
+from training.card import headline, markdown
 from training.data.errors import DataError
-from training.data.packed import load_packed
-from training.evaluate import INTENSITIES, Faces, evaluate, judged_emotions, natural_mix
+from training.data.packed import PackedDataset, load_packed
+from training.evaluate import INTENSITIES, draw_people, evaluate, face_figures, natural_mix
 from training.gan_train import draw_faces, gan_train
-from training.judge import JudgeConfig, train_judge
-from training.report import headline, markdown, write_report
+from training.judge import Judge, JudgeConfig, JudgeNetwork, train_judge
+from training.metrics import classification
+from training.reference import Faces, Reference
+from training.report import write_report
 
 
 @dataclass
@@ -66,7 +69,7 @@ class Brightness:
 
 
 @pytest.fixture(scope="module")
-def real(faces: Path, unseen_faces: Path) -> Any:
+def real(faces: Path, unseen_faces: Path) -> tuple[PackedDataset, PackedDataset]:
     return load_packed(unseen_faces), load_packed(faces)
 
 
@@ -78,10 +81,15 @@ def judges(real):
 
 
 @pytest.fixture(scope="module")
-def measured(real, judges):
+def reference(real, judges):
+    return Reference(real[0], real[1], judges)
+
+
+@pytest.fixture(scope="module")
+def measured(reference):
     def measure(**options):
-        album = Album(real[0].emotions, **options)
-        return evaluate(album, real[0], real[1], judges, per_emotion=40, embedder=Brightness(), quick=True)
+        album = Album(reference.test.emotions, **options)
+        return evaluate(album, reference, per_emotion=40, embedder=Brightness(), quick=True)
 
     return {"good": measure(), "collapsed": measure(collapsed=True)}
 
@@ -99,6 +107,7 @@ def test_a_collapsed_generator_is_found_out(measured):
     good, bad = (measured[kind]["judges"]["a"] for kind in ("good", "collapsed"))
     assert bad["emotion"]["generated"]["balanced_accuracy"] == pytest.approx(1 / 7)
     assert bad["distance"]["frechet_ratio"] > 5 * good["distance"]["frechet_ratio"]
+    assert bad["distance"]["frechet_infinity"] > 5 * abs(good["distance"]["frechet_infinity"])
     assert bad["distance"]["kid"] > 5 * abs(good["distance"]["kid"])
     assert bad["distance"]["manifold"]["coverage"] < 0.1
     assert bad["distance"]["emotions"]["sad"]["diversity"] == pytest.approx(0, abs=1e-3)
@@ -107,8 +116,29 @@ def test_a_collapsed_generator_is_found_out(measured):
 
 def test_the_same_weights_get_the_same_figures(measured, real, judges):
     album = Album(real[0].emotions)
-    again = evaluate(album, real[0], real[1], judges, per_emotion=40, embedder=Brightness(), quick=True)
+    again = evaluate(album, Reference(real[0], real[1], judges), per_emotion=40, embedder=Brightness(), quick=True)
     assert json.dumps(again) == json.dumps(measured["good"])
+
+
+def test_real_faces_are_judged_once_for_all_weights(real, judges, measured, monkeypatch):
+    judged: list[int] = []
+
+    def judge(self, images):
+        judged.append(len(images))
+        return own(self, images)
+
+    own = Judge.judge
+    monkeypatch.setattr(Judge, "judge", judge)
+    reference = Reference(real[0], real[1], judges)
+    for collapsed in (False, True):
+        album = Album(real[0].emotions, collapsed=collapsed)
+        emotions = reference.emotions(album)
+        figures = face_figures(draw_people(album, emotions, 40, 1.0), reference, "a", emotions)
+        expected = measured["collapsed" if collapsed else "good"]["judges"]["a"]
+        assert figures == {key: expected[key] for key in ("emotion", "distance")}
+    assert judged == [210, 140, *[40] * 7, *[40] * 7]
+    reference.said("a", ("happy", "sad"))  # of other emotions there are other real faces
+    assert len(judged) == 18
 
 
 def test_faces_that_teach_are_not_those_that_are_judged(real):
@@ -127,6 +157,11 @@ def test_gan_train_tells_what_faces_teach(real):
     good = gan_train(Album(real[0].emotions), 1.0, real[0].emotions, *known, **options)
     bad = gan_train(Album(real[0].emotions, collapsed=True), 1.0, real[0].emotions, *known, **options)
     assert good["ratio"] > 0.8 > 0.5 > bad["ratio"]
+    assert good["ratio"] == pytest.approx(good["generated"]["accuracy"] / good["real"]["accuracy"])
+    for taught in (good, bad):
+        low, high = taught["ratio_interval"]
+        assert low < taught["ratio"] < high < low + 0.5
+        assert taught["generated"]["interval"][0] < taught["generated"]["accuracy"] < taught["generated"]["interval"][1]
     assert good["faces"]["generated"] == np.bincount(train.classes).tolist()
     assert good["faces"]["added"] == [max(0, 30 - n) for n in np.bincount(train.classes)]
     assert good["both"]["accuracy"] > 0.6
@@ -150,14 +185,20 @@ def test_only_faces_of_the_judged_emotions_count(real):
     assert (faces.labels.argmax(1) == np.where(faces.classes == 0, 4, 3)).all()
 
 
-def test_data_that_do_not_go_with_the_weights_are_refused(real, judges):
-    album = Album(real[0].emotions)
-    assert judged_emotions(album, *real) == real[0].emotions
+def test_data_that_do_not_go_with_the_weights_are_refused(reference):
+    album = Album(reference.test.emotions)
+    assert reference.emotions(album) == reference.test.emotions
     album.resolution = 32
     with pytest.raises(DataError, match=r"16x16 with 1 channels, but the weights draw 32x32"):
-        evaluate(album, real[0], real[1], judges)
+        evaluate(album, reference)
     with pytest.raises(DataError, match="hardly any of them"):
-        evaluate(Album(("bored", "amused")), real[0], real[1], judges)
+        evaluate(Album(("bored", "amused")), reference)
+
+
+def test_a_judge_of_other_emotions_is_refused(real, judges):
+    other = Judge(JudgeNetwork(JudgeConfig(("happy", "sad"), 16, 1, widths=(8, 16))), {})
+    with pytest.raises(DataError, match="judge 'b' knows happy, sad, and the data set other emotions"):
+        Reference(real[0], real[1], {**judges, "b": other})
 
 
 def test_the_report_holds_every_figure_and_every_picture(measured, real, tmp_path):
@@ -173,8 +214,13 @@ def test_the_report_holds_every_figure_and_every_picture(measured, real, tmp_pat
     assert [line["images_seen"] for line in scores] == [500, 1000]
     assert scores[1]["coverage"] == figures["judges"]["a"]["distance"]["manifold"]["coverage"]
     text = card.read_text()
-    value = figures["judges"]["a"]["emotion"]["generated"]["balanced_accuracy"]
-    assert f"| emotion accuracy, balanced | {value:.3f} |" in text
+    scores, distance = (figures["judges"]["a"][key] for key in ("emotion", "distance"))
+    value, (low, high) = (scores["generated"][key] for key in ("balanced_accuracy", "balanced_interval"))
+    assert f"| emotion accuracy, balanced | {value:.3f} ({low:.3f} to {high:.3f}) |" in text
+    far, floor = distance["frechet_infinity"], distance["frechet_infinity_floor"]
+    assert f"extrapolated to infinitely many faces | {far:.3f} | {floor:.3f} |" in text
+    assert figures["protocol"]["intervals"] in text
+    assert figures["protocol"]["frechet_infinity"] in text
     named = [part.split(")")[0] for part in text.split("](")[1:]]
     assert len(named) == 6
     for name in named:
@@ -182,11 +228,24 @@ def test_the_report_holds_every_figure_and_every_picture(measured, real, tmp_pat
             assert min(picture.size) > 50
 
 
+def test_what_generated_faces_teach_is_reported_with_its_intervals(measured):
+    scores = classification(np.arange(70) % 7, np.arange(70) % 6, 7)
+    taught = {**dict.fromkeys(("real", "generated", "both", "gan_test"), scores), "protocol": "as agreed"}
+    figures = {**measured["good"], "gan_train": {**taught, "ratio": 0.8, "ratio_interval": [0.7, 0.9]}}
+    text = markdown(figures, {})
+    assert "accuracy when trained on real faces | 0.800 (0.700 to 0.900) | 1.000 |" in text
+    (low, high), (lower, higher) = scores["interval"], scores["balanced_interval"]
+    accuracies = f"{scores['accuracy']:.3f} ({low:.3f} to {high:.3f}) | {scores['balanced_accuracy']:.3f} "
+    assert f"| generated | {accuracies}({lower:.3f} to {higher:.3f}) |" in text
+    assert "as agreed; GAN-test" in text
+
+
 def test_a_must_that_does_not_hold_is_said(measured):
     good = markdown(measured["good"], {})
     bad = markdown(measured["collapsed"], {})
     assert good.count("**no**") < bad.count("**no**")
-    for aim, values, _ in headline(measured["collapsed"]):
-        if aim.name.startswith("emotion accuracy"):
-            assert max(values) < aim.must
+    for line in headline(measured["collapsed"]):
+        if line.aim.name.startswith("emotion accuracy"):
+            assert max(line.values) < line.aim.must
+            assert not line.holds()
     assert len(INTENSITIES) == len(measured["good"]["judges"]["a"]["intensity"]["sad"]["curve"])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.metrics import auc, diversity, equal_error_rate, identity_auc, monotonic, within_class_diversity
+from training.metrics import auc, diversity, equal_error_rate, identity_auc, monotonic
 
 FEW = st.lists(st.integers(-5, 5), min_size=1, max_size=25)
 
@@ -113,10 +113,6 @@ def test_diversity_is_the_mean_distance_of_pairs():
     assert diversity(points, pairs=300) == diversity(points, pairs=300) != diversity(points)
     assert diversity(np.ones((5, 2))) == 0
     assert math.isnan(diversity(points[:1]))
-    labels = np.arange(40) % 3
-    by_class = within_class_diversity(points, labels, 4)
-    assert by_class[:3] == [diversity(points[labels == k]) for k in range(3)]
-    assert math.isnan(by_class[3])
 
 
 def test_an_emotion_that_grows_with_its_intensity():

@@ -6,7 +6,7 @@ single face, say) it is NaN.
 
 from __future__ import annotations
 
-from training.metrics.classify import bootstrap_interval, classification, confusion, interval
+from training.metrics.classify import bootstrap_interval, classification, confusion
 from training.metrics.distances import (
     frechet_distance,
     frechet_distance_infinity,
@@ -14,7 +14,7 @@ from training.metrics.distances import (
     kernel_distance_unbiased,
 )
 from training.metrics.manifold import precision_recall_density_coverage
-from training.metrics.people import auc, diversity, equal_error_rate, identity_auc, monotonic, within_class_diversity
+from training.metrics.people import auc, diversity, equal_error_rate, identity_auc, monotonic
 
 __all__ = [
     "auc",
@@ -26,10 +26,8 @@ __all__ = [
     "frechet_distance",
     "frechet_distance_infinity",
     "identity_auc",
-    "interval",
     "kernel_distance",
     "kernel_distance_unbiased",
     "monotonic",
     "precision_recall_density_coverage",
-    "within_class_diversity",
 ]

@@ -20,10 +20,18 @@ def _pair(a: NDArray[np.floating], b: NDArray[np.floating]) -> tuple[NDArray[np.
     return x, y
 
 
-def _factor(samples: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return X ``[min(N, D), D]`` with X'X the covariance of samples ``[N, D]``."""
-    centred = (samples - samples.mean(axis=0)) / np.sqrt(len(samples) - 1)
-    return np.asarray(np.linalg.qr(centred, mode="r"))
+class _Gaussian:
+    """The normal distribution fitted to samples float64 ``[N, D]``: its mean, and X ``[min(N, D), D]`` with X'X its
+    covariance."""
+
+    def __init__(self, samples: NDArray[np.float64]) -> None:
+        self.mean = samples.mean(axis=0)
+        self.factor = np.asarray(np.linalg.qr((samples - self.mean) / np.sqrt(len(samples) - 1), mode="r"))
+
+    def distance(self, other: _Gaussian) -> float:
+        shared = np.linalg.svd(self.factor @ other.factor.T, compute_uv=False).sum()
+        means = np.square(self.mean - other.mean).sum()
+        return float(max(means + np.square(self.factor).sum() + np.square(other.factor).sum() - 2 * shared, 0.0))
 
 
 def frechet_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
@@ -39,10 +47,7 @@ def frechet_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     a, b = _pair(a, b)
     if len(a) < 2 or len(b) < 2:
         return float("nan")
-    x, y = _factor(a), _factor(b)
-    shared = np.linalg.svd(x @ y.T, compute_uv=False).sum()
-    means = np.square(a.mean(axis=0) - b.mean(axis=0)).sum()
-    return float(max(means + np.square(x).sum() + np.square(y).sum() - 2 * shared, 0.0))
+    return _Gaussian(a).distance(_Gaussian(b))
 
 
 def frechet_distance_infinity(
@@ -56,15 +61,19 @@ def frechet_distance_infinity(
     """Frechet distance extrapolated to infinitely many generated samples (Chong & Forsyth 2020, section 3).
 
     The distance of random subsets of ``fake`` ``[N, D]`` to all of ``real`` ``[M, D]`` is close to a line in 1 / size;
-    this is where the line meets 0. ``points`` sizes from ``smallest`` (a tenth of N if None) to N are measured. The
-    bias of the finite ``real`` stays in. It may come out a little below 0.
+    this is where the line meets 0. ``points`` sizes from ``smallest`` to N are measured; None is a tenth of N, but more
+    samples than features, below which there is no such line, where half of N allows it. The bias of the finite ``real``
+    stays in. It may come out a little below 0.
     """
+    fake, real = _pair(fake, real)
     rng = np.random.default_rng(0) if rng is None else rng
-    smallest = max(2, len(fake) // 10) if smallest is None else smallest
+    if smallest is None:
+        smallest = max(2, len(fake) // 10, min(fake.shape[1] + 1, len(fake) // 2))
     if not 2 <= smallest < len(fake):
         raise ValueError(f"subsets of {smallest} of {len(fake)} samples are too small or too large")
     sizes = np.unique(np.linspace(smallest, len(fake), points).astype(int))
-    distances = [frechet_distance(fake[rng.permutation(len(fake))[:size]], real) for size in sizes]
+    fitted = _Gaussian(real)
+    distances = [_Gaussian(fake[rng.permutation(len(fake))[:size]]).distance(fitted) for size in sizes]
     return float(np.polyfit(1 / sizes, distances, 1)[1])
 
 

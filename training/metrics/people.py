@@ -115,14 +115,6 @@ def diversity(features: NDArray[np.floating], *, pairs: int = _PAIRS) -> float:
     return float(total / len(first))
 
 
-def within_class_diversity(
-    features: NDArray[np.floating], labels: NDArray[np.integer], classes: int, *, pairs: int = _PAIRS
-) -> list[float]:
-    """:func:`diversity` of each class: ``features`` ``[N, D]``, ``labels`` ``[N]`` in 0..``classes`` - 1."""
-    labels = np.asarray(labels)
-    return [diversity(features[labels == k], pairs=pairs) for k in range(classes)]
-
-
 def monotonic(scores: NDArray[np.floating], *, tolerance: float = 0.0) -> dict[str, Any]:
     """Tell how an emotion answers to its intensity: ``scores`` ``[S, T]``, of S seeds at T rising intensities.
 

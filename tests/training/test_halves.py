@@ -1,0 +1,55 @@
+"""Networks are stored in half precision by one rule, and files are those of before."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import pytest
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from training.halves import half_precision
+from training.judge import Judge, shipped_judges
+from training.recipe import load_recipe
+from training.start import save_start
+from training.trainer import Trainer
+
+
+@pytest.fixture(scope="module", params=["fer48", "dcgan"])
+def trainer(request):
+    return Trainer(load_recipe(request.param), 48, 1, ("a", "b"), "cpu")
+
+
+def test_parameters_are_halved_and_statistics_are_not():
+    network = nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Conv2d(2, 3, 3)), nn.BatchNorm2d(3))
+    network.to(memory_format=torch.channels_last)
+    network(torch.randn(4, 2, 5, 5) * 1e4)
+    stored, own = half_precision(network), network.state_dict()
+    assert stored.keys() == own.keys()
+    kinds = {name: tensor.dtype for name, tensor in stored.items()}
+    assert kinds["1.weight"] == kinds["1.bias"] == kinds["0.parametrizations.weight.original"] == torch.float16
+    assert kinds["1.running_var"] == kinds["0.parametrizations.weight.0._u"] == torch.float32
+    assert kinds["1.num_batches_tracked"] == torch.int64
+    assert torch.equal(stored["1.running_var"], own["1.running_var"])
+    assert own["1.running_var"].max() > 65504  # beyond float16
+    assert all(tensor.is_contiguous() and not tensor.requires_grad for tensor in stored.values())
+
+
+@pytest.mark.parametrize("path", shipped_judges(), ids=lambda path: path.stem)
+def test_the_judges_that_ship_are_saved_as_they_were(path, tmp_path):
+    Judge.load(path).save(tmp_path / "judge.safetensors")
+    assert (tmp_path / "judge.safetensors").read_bytes() == path.read_bytes()
+
+
+def test_a_start_file_holds_the_bytes_of_both_networks(trainer, tmp_path):
+    save_start(tmp_path / "start.safetensors", trainer.average, trainer.discriminator, {"images_seen": 3})
+    tensors, header = {}, {}
+    for name, network in (("generator", trainer.average), ("discriminator", trainer.discriminator)):
+        header[name] = asdict(network.config)
+        learned = [key for key, _ in network.named_parameters()]
+        for key, tensor in network.state_dict().items():
+            tensors[f"{name}/{key}"] = (tensor.half() if key in learned else tensor).contiguous()
+    expected = save(tensors, {"emoface-start": json.dumps(header | {"card": {"images_seen": 3}})})
+    assert (tmp_path / "start.safetensors").read_bytes() == expected
