@@ -77,6 +77,14 @@ class World:
         dist.all_reduce(flat)
         return dict(zip(values, flat / self.size, strict=True))
 
+    def total(self, value: Tensor) -> Tensor:
+        """Return the sum over the processes of a tensor, through which gradients flow back into each; all must call it.
+
+        A loss made of it is the same in all, and :meth:`average_gradients` makes its gradient that of one process.
+        """
+        summed: Tensor = value if self.size == 1 else _Sum.apply(value)
+        return summed
+
     def largest(self, value: float) -> float:
         """Return the largest ``value`` that any process gives; all must call it."""
         if self.size == 1:
