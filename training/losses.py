@@ -34,7 +34,7 @@ def generator_loss(kind: str, fake: Tensor, real: Tensor) -> Tensor:
     return -fake.mean()
 
 
-def verdicts(kind: str, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+def realness(kind: str, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     """Return logits ``[N]`` of which the sigmoid says how real real and generated images are held to be.
 
     A relativistic discriminator means something only by the difference of its logits, so those are differences.

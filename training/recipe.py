@@ -143,6 +143,8 @@ class Recipe:
                 raise RecipeError(f"{network}.betas must be two numbers from 0 to below 1.")
             if not part.widths or not all(type(width) is int and width > 0 for width in part.widths):
                 raise RecipeError(f"{network}.widths must be whole numbers above 0.")
+        if self.augment.ramp_kimg and self.augment.target:
+            raise RecipeError("augment.ramp_kimg needs augment.target = 0: augmentation is steered, or goes by plan.")
         blocks = len(self.generator.widths) - 1 if self.generator.architecture == "residual" else 0
         if self.generator.unconditional_blocks > blocks:
             raise RecipeError(f"generator.unconditional_blocks must be at most {blocks}: this generator has no more.")

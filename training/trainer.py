@@ -14,7 +14,7 @@ from training.augment import augment, planned, steer
 from training.batches import Batch
 from training.conditions import condition_weight
 from training.distributed import ALONE, World
-from training.losses import discriminator_loss, emotion_loss, generator_loss, latent_loss, verdicts
+from training.losses import discriminator_loss, emotion_loss, generator_loss, latent_loss, realness
 from training.penalties import penalties
 from training.recipe import Recipe
 from training.twins import twins_loss
@@ -113,7 +113,7 @@ class Trainer:
             self._descend("generator", total)
             self._average(cur_nimg)
 
-        real, fake = verdicts(loss.kind, real, fake)
+        real, fake = realness(loss.kind, real, fake)
         logged = {
             "loss_d": loss_d,
             "loss_g": loss_g,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from training.losses import discriminator_loss, emotion_loss, generator_loss, verdicts
+from training.losses import discriminator_loss, emotion_loss, generator_loss, realness
 
 REAL, FAKE = torch.tensor([2.0, -0.5, 0.3]), torch.tensor([-3.0, 0.2, 1.5])
 
@@ -72,7 +72,7 @@ def test_the_relativistic_loss_is_antisymmetric(pairs, shift):
 
 
 def test_a_relativistic_discriminator_is_read_by_its_differences():
-    assert verdicts("hinge", REAL, FAKE) == (REAL, FAKE)
-    real, fake = verdicts("relativistic", REAL + 100, FAKE + 100)
+    assert realness("hinge", REAL, FAKE) == (REAL, FAKE)
+    real, fake = realness("relativistic", REAL + 100, FAKE + 100)
     torch.testing.assert_close(torch.sigmoid(real) + torch.sigmoid(fake), torch.ones(3))
     torch.testing.assert_close(real, REAL - FAKE, atol=1e-4, rtol=1e-4)

@@ -74,6 +74,7 @@ def test_a_file_overrides_only_what_it_names(tmp_path):
             '[generator]\narchitecture = "dense"\nunconditional_blocks = 1',
             r"generator\.unconditional_blocks must be at most 0: this generator has no more\.",
         ),
+        ("[augment]\nramp_kimg = 5", r"augment\.ramp_kimg needs augment\.target = 0"),
         (
             "[schedule]\ncondition_from_kimg = 2",
             r"schedule\.condition_until_kimg must not be before schedule\.condition_from_kimg\.",
