@@ -28,6 +28,7 @@ class DiscriminatorConfig:
     architecture: str = "residual"  # residual, dense (widths are units of hidden layers) or convolutional
     emotion_dim: int = 64  # entries of the embedded emotion vector. Dense only
     dropout: float = 0.0  # probability that a hidden unit is left out. Dense only
+    spectral: bool = True  # spectral norm; without it something else must bound the gradients. Residual only
 
     def __post_init__(self) -> None:
         halvings = len(self.widths) - (self.architecture == "residual")
@@ -64,7 +65,7 @@ class AnyDiscriminator(nn.Module, ABC):
 
 
 class Discriminator(AnyDiscriminator):
-    """Residual projection discriminator with spectral norm (Miyato & Koyama 2018, "cGANs with Projection").
+    """Residual projection discriminator, by default with spectral norm (Miyato & Koyama 2018, "cGANs with Projection").
 
     A space-to-depth stem turns 2x2 pixels into channels, so no feature map is as large as the image. A second head
     names the emotion that a face shows; it is trained on real faces and keeps the generator honest about expression
@@ -75,23 +76,32 @@ class Discriminator(AnyDiscriminator):
     def __init__(self, config: DiscriminatorConfig) -> None:
         super().__init__()
         self.config = config
-        widths = config.widths
-        self.stem = Conv2d(4 * config.channels, widths[0], spectral=True)
+        widths, spectral = config.widths, config.spectral
+        self.stem = Conv2d(4 * config.channels, widths[0], spectral=spectral)
         last = len(widths) - 2
         pairs = pairwise(widths)
-        self.blocks = nn.ModuleList(DiscriminatorBlock(i, o, down=n < last) for n, (i, o) in enumerate(pairs))
-        self.logit = Linear(widths[-1], 1, spectral=True)
-        self.project = Linear(len(config.emotions), widths[-1], bias=False, spectral=True)
+        self.blocks = nn.ModuleList(
+            DiscriminatorBlock(i, o, down=n < last, spectral=spectral) for n, (i, o) in enumerate(pairs)
+        )
+        self.logit = Linear(widths[-1], 1, spectral=spectral)
+        # Without spectral norm the gain counts: an emotion should weigh as much in the logit as the image alone.
+        gain = 1.0 if spectral else (len(config.emotions) / widths[-1]) ** 0.5
+        self.project = Linear(len(config.emotions), widths[-1], bias=False, spectral=spectral, gain=gain)
         self.classify = Linear(widths[-1], len(config.emotions))
         self.recover = Linear(widths[-1], config.latent_dim) if config.latent_dim else None
 
-    def forward(self, image: Tensor, emotion: Tensor) -> Verdict:
+    def features(self, image: Tensor) -> Tensor:
+        """Return what all heads look at: images as :meth:`forward` takes them -> float32 ``[N, widths[-1]]``."""
         x = F.pixel_unshuffle(image, 2).contiguous(memory_format=torch.channels_last)
         x = self.stem(x)
         for block in self.blocks:
             x = block(x)
+        x = F.relu(x).float()
         # Summed, not averaged: with every norm bounded, an average leaves the logits too little range.
-        features = F.relu(x).float().sum(dim=(2, 3))
+        return x.sum(dim=(2, 3)) if self.config.spectral else x.mean(dim=(2, 3))
+
+    def forward(self, image: Tensor, emotion: Tensor) -> Verdict:
+        features = self.features(image)
         logit = self.logit(features).squeeze(1) + (self.project(emotion.float()) * features).sum(dim=1)
         latent = features[:, :0] if self.recover is None else self.recover(features)
         return Verdict(logit, self.classify(features), latent)

@@ -39,9 +39,13 @@ class GeneratorConfig:
     emotion_dim: int = 64  # entries of the embedded emotion vector
     widths: tuple[int, ...] = (256, 256, 128)  # feature maps at each size, the smallest first; the last at resolution/2
     architecture: str = "residual"  # residual, dense (widths are units of hidden layers) or convolutional
+    unconditional_blocks: int = 0  # of the first blocks, steered by the latent alone. Residual only
 
     def __post_init__(self) -> None:
         check_shape(self.architecture, self.resolution, self.widths, halvings=len(self.widths))
+        blocks = len(self.widths) - 1 if self.architecture == "residual" else 0
+        if not 0 <= self.unconditional_blocks <= blocks:
+            raise ValueError(f"unconditional_blocks must be 0 to {blocks}, not {self.unconditional_blocks}.")
         if self.channels not in (1, 3):
             raise ValueError(f"channels must be 1 or 3, not {self.channels}.")
         if len(set(self.emotions)) != len(self.emotions) or not self.emotions:
@@ -72,20 +76,25 @@ class Generator(AnyGenerator):
     The latent alone draws the coarsest features, and latent and emotion together steer every norm after that: identity
     is the latent's, expression the condition's. The trunk ends at half the resolution, and the head makes each of its
     pixels into 2x2 (Shi et al. 2016), because feature maps at full size cost the most.
+
+    The first ``unconditional_blocks`` blocks can be kept from the emotion, so that what is coarse is learned from all
+    faces alike, and rare emotions have it too (Khorram et al. 2024, UTLO). That paper also judges a small
+    picture drawn from these blocks without its class; that is left out, because this trunk draws no small pictures.
     """
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         self.config = config
         self.base = config.resolution // 2 ** len(config.widths)
-        style_dim = config.latent_dim + config.emotion_dim
+        free, style_dim = config.unconditional_blocks, config.latent_dim + config.emotion_dim
         first, last = config.widths[0], config.widths[-1]
         # Bias-free, so that a mix of emotions is embedded as the same mix of their embeddings. The gain makes a one-hot
         # vector's embedding as long as a latent of the same size.
         self.embed = Linear(len(config.emotions), config.emotion_dim, bias=False, gain=len(config.emotions) ** 0.5)
         self.dense = Linear(config.latent_dim, first * self.base**2)
+        styles = [config.latent_dim if n < free else style_dim for n in range(len(config.widths) - 1)]
         pairs = pairwise(config.widths)
-        self.blocks = nn.ModuleList(GeneratorBlock(i, o, style_dim) for i, o in pairs)
+        self.blocks = nn.ModuleList(GeneratorBlock(i, o, dim) for (i, o), dim in zip(pairs, styles, strict=True))
         self.norm = ConditionalBatchNorm2d(last, style_dim)
         self.head = Conv2d(last, 4 * config.channels)
 
@@ -93,7 +102,7 @@ class Generator(AnyGenerator):
         style = torch.cat([latent, self.embed(emotion.to(latent.dtype))], dim=1)
         x = self.dense(latent).unflatten(1, (-1, self.base, self.base))
         x = x.contiguous(memory_format=torch.channels_last)
-        for block in self.blocks:
-            x = block(x, style)
+        for n, block in enumerate(self.blocks):
+            x = block(x, latent if n < self.config.unconditional_blocks else style)
         x = self.head(F.relu(self.norm(x, style)))
         return torch.tanh(F.pixel_shuffle(x, 2))

@@ -131,13 +131,15 @@ class GeneratorBlock(nn.Module):
 
 
 class DiscriminatorBlock(nn.Module):
-    """Pre-activation residual block with spectral norm: ``[N, in, H, W]`` -> ``[N, out, H/2, W/2]`` or same size."""
+    """Pre-activation residual block: ``[N, in, H, W]`` -> ``[N, out, H/2, W/2]`` or same size."""
 
-    def __init__(self, inputs: int, outputs: int, *, down: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, *, down: bool, spectral: bool) -> None:
         super().__init__()
-        self.conv1 = Conv2d(inputs, inputs, spectral=True)
-        self.conv2 = Conv2d(inputs, outputs, spectral=True)
-        self.skip = Conv2d(inputs, outputs, kernel=1, spectral=True) if inputs != outputs or down else nn.Identity()
+        self.conv1 = Conv2d(inputs, inputs, spectral=spectral)
+        self.conv2 = Conv2d(inputs, outputs, spectral=spectral)
+        self.skip: nn.Module = nn.Identity()
+        if inputs != outputs or down:
+            self.skip = Conv2d(inputs, outputs, kernel=1, spectral=spectral)
         self.down = down
 
     def forward(self, x: Tensor) -> Tensor:

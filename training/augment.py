@@ -2,7 +2,7 @@
 
 Each transformation is applied to an image with the same probability p to real and generated images alike, which does
 not leak into what is generated as long as p stays well below 1 (Karras et al. 2020, section 2.2). p is steered by how
-sure the discriminator is of real images (section 3).
+sure the discriminator is of real images (section 3), or rises by plan (Huang et al. 2024, R3GAN).
 """
 
 from __future__ import annotations
@@ -60,3 +60,10 @@ def steer(p: float, real_sign: float, images: int, recipe: AugmentRecipe) -> flo
         return recipe.minimum
     step = math.copysign(images / (recipe.speed_kimg * 1000), real_sign - recipe.target)
     return min(max(p + step, recipe.minimum), recipe.maximum)
+
+
+def planned(cur_nimg: int, recipe: AugmentRecipe) -> float:
+    """Return the p of a run that does not steer it, at ``cur_nimg`` images: on its ramp, or at its minimum."""
+    if recipe.ramp_kimg <= 0:
+        return recipe.minimum
+    return recipe.minimum + (recipe.maximum - recipe.minimum) * min(cur_nimg / (recipe.ramp_kimg * 1000), 1.0)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from training.conditions import Conditions
 from training.data.packed import PackedDataset
 from training.distributed import ALONE, World
 from training.recipe import Recipe
@@ -22,10 +23,13 @@ class Batch:
     """One step's input, or a process's share of it. All tensors are on the training device."""
 
     images: Tensor  # float32 [N, C, H, W] in -1..1
-    emotions: Tensor  # float32 [N, E], rows sum to 1; the condition of the real and of the generated images
+    emotions: Tensor  # float32 [N, E], rows sum to 1; what the images show, or should show if generated
     latents: Tensor  # float32 [N, latent_dim], standard normal
     weights: Tensor  # float32 [N], how much more often the data show such an emotion than it was drawn; mean 1 over all
     rng: torch.Generator  # on the CPU, for the augmentation; the same in every process
+    told: Tensor  # float32 [N, E]; the emotions as the discriminator is told them, see training/conditions.py
+    asked: Tensor  # float32 [N, E]; the emotions as the generator is told them
+    twin: Tensor  # float32 [N, E]; the same with other noise
 
 
 def draw_weights(labels: NDArray[np.float32], balance: float) -> NDArray[np.float64]:
@@ -49,9 +53,10 @@ class BatchSource:
         self._world = world
         self._images = torch.from_numpy(data.images).to(device)
         self._labels = data.labels
-        drawn = draw_weights(data.labels, recipe.data.balance)
-        self._cumulative = np.cumsum(drawn)
-        self._weights = (1 / (len(drawn) * np.maximum(drawn, 1e-12))).astype(np.float32)
+        probabilities = draw_weights(data.labels, recipe.data.balance)
+        self._cumulative = np.cumsum(probabilities)
+        self._conditions = Conditions(data.labels, probabilities, recipe)
+        self._weights = (1 / (len(data) * np.maximum(probabilities, 1e-12))).astype(np.float32)
 
     def labels(self, rng: np.random.Generator, n: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Draw ``n`` images: their indices ``[n]`` and their labels ``[n, E]``, some hardened as the recipe says."""
@@ -79,13 +84,9 @@ class BatchSource:
         images = self._images[self._own(index)].float().div(127.5).sub(1)
         if recipe.data.flip:
             images = torch.where(flip.view(-1, 1, 1, 1), images.flip(3), images)
-        return Batch(
-            images,
-            self._own(labels),
-            latents,
-            self._own(self._weights[index]),
-            torch.Generator().manual_seed(int(rng.integers(2**63))),
-        )
+        augmentation = torch.Generator().manual_seed(int(rng.integers(2**63)))
+        conditions = [self._own(condition) for condition in self._conditions.at(labels, cur_nimg, rng)]
+        return Batch(images, self._own(labels), latents, self._own(self._weights[index]), augmentation, *conditions)
 
     def _own(self, whole: NDArray[Any]) -> Tensor:
         """Return this process's share of an array over the batch, on the device."""

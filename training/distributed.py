@@ -78,11 +78,12 @@ class World:
         return dict(zip(values, flat / self.size, strict=True))
 
     def total(self, value: Tensor) -> Tensor:
-        """Return the sum over the processes, with a gradient: the loss must be the same in all of them."""
-        if self.size == 1:
-            return value
-        total: Tensor = _Sum.apply(value)
-        return total
+        """Return the sum over the processes of a tensor, through which gradients flow back into each; all must call it.
+
+        A loss made of it is the same in all, and :meth:`average_gradients` makes its gradient that of one process.
+        """
+        summed: Tensor = value if self.size == 1 else _Sum.apply(value)
+        return summed
 
     def gather(self, part: Tensor) -> Tensor:
         """Return the whole of which ``part`` is this process's :meth:`share`, with a gradient as :meth:`total`'s."""

@@ -170,8 +170,8 @@ class Guidance(nn.Module):
         own, parts = self.recipe, {}
         total = batch.emotions.new_zeros(())
         if own.critics:
-            logits = [critic(part, batch.emotions) for critic, part in zip(self.critics, fake.maps, strict=True)]
-            parts["critics"] = torch.stack([generator_loss("hinge", part) for part in logits]).mean()
+            logits = [critic(part, batch.told) for critic, part in zip(self.critics, fake.maps, strict=True)]
+            parts["critics"] = torch.stack([generator_loss("hinge", part, part) for part in logits]).mean()
             total = total + own.critics * parts["critics"]
         if own.moments:
             whole, by_emotion = self.moments(self._sets(fake), batch.emotions, batch.weights, self.world)

@@ -13,6 +13,9 @@ from typing import Any, Final
 from model.discriminator import DiscriminatorConfig
 from model.generator import ARCHITECTURES, GeneratorConfig
 
+#: Adversarial losses; see training/losses.py.
+KINDS: Final = ("hinge", "bce", "relativistic")
+
 
 class RecipeError(ValueError):
     """A recipe that cannot be used; its text is one sentence for the user."""
@@ -26,6 +29,7 @@ class GeneratorRecipe:
     latent_dim: int = 128  # entries of z
     emotion_dim: int = 64  # entries of the embedded emotion vector
     widths: tuple[int, ...] = (256, 256, 128)  # feature maps at each size, the smallest first; dense: hidden units
+    unconditional_blocks: int = 0  # of the first blocks, not told the emotion (Khorram et al. 2024); residual only
     lr: float = 3e-4  # Adam's step
     betas: tuple[float, float] = (0.0, 0.99)  # Adam's decays
 
@@ -38,18 +42,28 @@ class DiscriminatorRecipe:
     widths: tuple[int, ...] = (64, 128, 256, 256)  # stem at half the resolution, then blocks; dense: hidden units
     emotion_dim: int = 64  # entries of the embedded emotion vector; dense only, the others project it
     dropout: float = 0.0  # probability that a hidden unit is left out, 0 to below 1; dense only
+    spectral: bool = True  # spectral norm; without it the loss needs a gradient penalty. Residual only
     lr: float = 6e-4  # Adam's step; twice the generator's (Heusel et al. 2017, TTUR)
     betas: tuple[float, float] = (0.0, 0.99)  # Adam's decays
 
 
 @dataclass(frozen=True, slots=True)
 class LossRecipe:
-    """What the two networks are trained towards. The last three need a residual discriminator, which has the heads."""
+    """What the two networks are trained towards.
 
-    kind: str = "hinge"  # hinge (Lim & Ye 2017) or bce (Goodfellow et al. 2014, non-saturating)
+    ``classify_real``, ``classify_fake``, ``recover_latent`` and ``twins`` need a residual discriminator, which has the
+    heads; ``r1`` and ``r2`` need one without batch norm.
+    """
+
+    kind: str = "hinge"  # hinge (Lim & Ye 2017), bce (Goodfellow 2014, non-saturating) or relativistic (R3GAN 2024)
     classify_real: float = 1.0  # weight of "name the emotion of a real face" in the discriminator's loss
     classify_fake: float = 0.1  # weight of "show the emotion that was asked for" in the generator's loss
     recover_latent: float = 0.0  # weight of "tell the latent from the face, whatever the emotion", in both losses
+    r1: float = 0.0  # gamma of the gradient penalty on real images (Mescheder et al. 2018); 0: none
+    r2: float = 0.0  # gamma of the gradient penalty on generated images; 0: none
+    penalty_every: int = 1  # steps from one penalty to the next, which weighs as much more (StyleGAN2: 16)
+    penalty_to: float = 1.0  # both gammas move linearly to this fraction at total_kimg
+    twins: float = 0.0  # weight of "a noisy twin looks the same, and faces differ" (NoisyTwins 2023); see label_noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +73,15 @@ class DataRecipe:
     balance: float = 0.5  # an emotion of n images is drawn as n ** (1 - balance): 0 as it comes, 1 all equal
     hard_labels: float = 0.5  # probability that a soft label is drawn as its largest emotion alone
     flip: bool = True  # mirror half of the images
+    label_noise: float = 0.0  # deviation of noise on what the generator is told, the more the rarer (NoisyTwins)
 
 
 @dataclass(frozen=True, slots=True)
 class AugmentRecipe:
-    """Adaptive augmentation of what the discriminator sees (Karras et al. 2020, section 3)."""
+    """Augmentation of what the discriminator sees: adaptive (Karras et al. 2020, section 3), by plan, or constant."""
 
     target: float = 0.6  # the mean sign of the logits on real faces to steer towards; 0 turns it off
+    ramp_kimg: float = 0.0  # with target 0, p goes linearly from minimum to maximum until here; 0: it stays at minimum
     speed_kimg: float = 100.0  # thousand images in which the probability can go from 0 to 1
     minimum: float = 0.0  # bounds on the probability
     maximum: float = 0.6
@@ -97,6 +113,8 @@ class ScheduleRecipe:
     ema_rampup: float = 0.05  # but at most this fraction of the images seen
     decay_from_kimg: float = 500.0  # the learning rates fall linearly from here ...
     decay_to: float = 0.1  # ... to this fraction at total_kimg
+    condition_from_kimg: float = 0.0  # until here no network is told the emotion, nor has to name it ...
+    condition_until_kimg: float = 0.0  # ... and from here fully (Shahbazi et al. 2022). Earlier weights know none
     snapshot_kimg: float = 50.0  # write a snapshot and a sample grid this often
     tick_kimg: float = 5.0  # write a line of statistics this often
 
@@ -122,13 +140,9 @@ class Recipe:
             raise RecipeError("name must be 1 to 64 letters, digits, '_', '.' or '-': files are called so.")
         if self.precision not in ("bfloat16", "float32"):
             raise RecipeError(f"precision must be 'bfloat16' or 'float32', not {self.precision!r}.")
-        if self.loss.kind not in ("hinge", "bce"):
-            raise RecipeError(f"loss.kind must be 'hinge' or 'bce', not {self.loss.kind!r}.")
-        if self.discriminator.architecture != "residual":
-            for name in ("classify_real", "classify_fake", "recover_latent"):
-                if getattr(self.loss, name):
-                    kind = self.discriminator.architecture
-                    raise RecipeError(f"loss.{name} must be 0: a {kind} discriminator only tells real from generated.")
+        if self.loss.kind not in KINDS:
+            raise RecipeError(f"loss.kind must be one of {', '.join(KINDS)}, not {self.loss.kind!r}.")
+        self._check_losses()
         if self.discriminator.dropout >= 1:
             raise RecipeError(f"discriminator.dropout must be below 1, not {self.discriminator.dropout}.")
         if self.schedule.batch < 2:
@@ -149,18 +163,39 @@ class Recipe:
                 raise RecipeError(f"{network}.architecture must be one of {known}, not {part.architecture!r}.")
             if not part.widths or not all(type(width) is int and width > 0 for width in part.widths):
                 raise RecipeError(f"{network}.widths must be whole numbers above 0.")
+        if self.augment.ramp_kimg and self.augment.target:
+            raise RecipeError("augment.ramp_kimg needs augment.target = 0: augmentation is steered, or goes by plan.")
+        blocks = len(self.generator.widths) - 1 if self.generator.architecture == "residual" else 0
+        if self.generator.unconditional_blocks > blocks:
+            raise RecipeError(f"generator.unconditional_blocks must be at most {blocks}: this generator has no more.")
+        if self.schedule.condition_until_kimg < self.schedule.condition_from_kimg:
+            raise RecipeError("schedule.condition_until_kimg must not be before schedule.condition_from_kimg.")
+
+    def _check_losses(self) -> None:
+        """Refuse a part of the loss that this discriminator has nothing for, or that would do nothing."""
+        kind = self.discriminator.architecture
+        if kind != "residual":
+            for name in ("classify_real", "classify_fake", "recover_latent", "twins"):
+                if getattr(self.loss, name):
+                    raise RecipeError(f"loss.{name} must be 0: a {kind} discriminator only tells real from generated.")
+        for name in ("r1", "r2"):
+            # Batch norm makes each logit depend on every image, so there is no gradient of one image's (WGAN-GP 2017).
+            if kind == "convolutional" and getattr(self.loss, name):
+                raise RecipeError(f"loss.{name} must be 0: a {kind} discriminator has batch norm, which mixes images.")
+        if self.loss.twins and not self.data.label_noise:
+            raise RecipeError("loss.twins needs data.label_noise above 0, or twins are the same face twice.")
 
     def generator_config(self, resolution: int, channels: int, emotions: tuple[str, ...]) -> GeneratorConfig:
         """Return the generator's shape for data of this resolution, number of channels and vocabulary."""
         own = self.generator
-        shape = (own.latent_dim, own.emotion_dim, own.widths, own.architecture)
+        shape = (own.latent_dim, own.emotion_dim, own.widths, own.architecture, own.unconditional_blocks)
         return GeneratorConfig(resolution, channels, emotions, *shape)
 
     def discriminator_config(self, resolution: int, channels: int, emotions: tuple[str, ...]) -> DiscriminatorConfig:
         """Return the discriminator's shape for data of this resolution, number of channels and vocabulary."""
         own = self.discriminator
         latent_dim = self.generator.latent_dim if self.loss.recover_latent else 0
-        shape = (own.widths, latent_dim, own.architecture, own.emotion_dim, own.dropout)
+        shape = (own.widths, latent_dim, own.architecture, own.emotion_dim, own.dropout, own.spectral)
         return DiscriminatorConfig(resolution, channels, emotions, *shape)
 
     def to_dict(self) -> dict[str, Any]:
@@ -171,13 +206,20 @@ class Recipe:
 _MAY_BE_0: Final = frozenset(
     {
         "seed",
+        "generator.unconditional_blocks",
         "discriminator.dropout",
         "loss.classify_real",
         "loss.classify_fake",
         "loss.recover_latent",
+        "loss.r1",
+        "loss.r2",
+        "loss.penalty_to",
+        "loss.twins",
         "data.balance",
         "data.hard_labels",
+        "data.label_noise",
         "augment.target",
+        "augment.ramp_kimg",
         "augment.minimum",
         "augment.maximum",
         "guide.critics",
@@ -189,6 +231,8 @@ _MAY_BE_0: Final = frozenset(
         "schedule.ema_halflife_kimg",
         "schedule.decay_from_kimg",
         "schedule.decay_to",
+        "schedule.condition_from_kimg",
+        "schedule.condition_until_kimg",
     }
 )
 

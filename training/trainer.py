@@ -9,16 +9,19 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from model.discriminator import Verdict
+from model.discriminator import Discriminator, Verdict
 from model.layers import power_iterate
 from model.networks import build_discriminator, build_generator
-from training.augment import augment, steer
+from training.augment import augment, planned, steer
 from training.batches import Batch
+from training.conditions import condition_weight
 from training.distributed import ALONE, World
 from training.guidance import Guidance, Look
 from training.judge import JudgeNetwork
-from training.losses import discriminator_loss, emotion_loss, generator_loss, latent_loss
+from training.losses import discriminator_loss, emotion_loss, generator_loss, latent_loss, realness
+from training.penalties import penalties
 from training.recipe import Recipe
+from training.twins import twins_loss
 
 
 class Trainer:
@@ -75,23 +78,27 @@ class Trainer:
         for name, optimizer in self.optimizers.items():
             optimizer.param_groups[0]["lr"] = getattr(recipe, name).lr * factor
         learning = cur_nimg >= recipe.schedule.warmup_kimg * 1000  # both, or the discriminator alone
+        naming = condition_weight(recipe.schedule, cur_nimg)  # who is not told the emotion need not name or show it
         with torch.set_grad_enabled(learning):
-            drawn = self._draw(batch.latents.to(self.dtype), batch.emotions).float()
+            drawn = self._draw(batch.latents.to(self.dtype), batch.asked).float()
 
         # Phase 1: the discriminator, on real = 1 and generated = 0.
         self.discriminator.requires_grad_(True)
         power_iterate(self.discriminator)
         seen = augment(torch.cat([batch.images, drawn.detach()]), self.augment_p, batch.rng, self.world)
-        verdict = self._judge_both(seen.to(self.dtype), batch.emotions.repeat(2, 1))
+        verdict = self._judge_both(seen.to(self.dtype), batch.told.repeat(2, 1))
         real, fake = verdict.logit[:n], verdict.logit[n:]
         logged: dict[str, Tensor] = {}
         names = verdict.emotion.shape[1] > 0  # the classic discriminators name no emotion
         total = loss_d = discriminator_loss(loss.kind, real, fake)
         if names:
             logged["emotion_real"] = emotion_loss(verdict.emotion[:n], batch.emotions)
-            total = total + loss.classify_real * logged["emotion_real"]
+            total = total + naming * loss.classify_real * logged["emotion_real"]
         if loss.recover_latent:
             total = total + loss.recover_latent * latent_loss(verdict.latent[n:], batch.latents)
+        if loss.r1 or loss.r2:
+            penalty, figures = penalties(self.discriminator, seen[:n], seen[n:], batch.told, recipe, cur_nimg)
+            total, logged = total + penalty, logged | figures
         self._descend("discriminator", total)
         taught, guided = self._learn_guided(batch, drawn)
         logged |= guided
@@ -100,16 +107,19 @@ class Trainer:
         self.discriminator.requires_grad_(False)
         if learning:
             seen = augment(drawn, self.augment_p, batch.rng, self.world)
-            verdict = self._judge(seen.to(self.dtype), batch.emotions)
+            verdict = self._judge(seen.to(self.dtype), batch.told)
         else:
             verdict = Verdict(*(part[n:].detach() for part in verdict))
-        total = loss_g = generator_loss(loss.kind, verdict.logit)
+        total = loss_g = generator_loss(loss.kind, verdict.logit, self._rivals(batch, real, learning))
         if names:
             logged["emotion_fake"] = emotion_loss(verdict.emotion, batch.emotions)
-            total = total + loss.classify_fake * logged["emotion_fake"]
+            total = total + naming * loss.classify_fake * logged["emotion_fake"]
         if loss.recover_latent:
             logged["latent_error"] = latent_loss(verdict.latent, batch.latents)
             total = total + loss.recover_latent * logged["latent_error"]
+        if loss.twins:
+            logged["twins"] = self._twins(drawn, batch)
+            total = total + loss.twins * logged["twins"]
         if self.guide is not None and taught is not None:
             held, parts = self.guide.generator_loss(taught, batch)
             total, logged = total + held, logged | parts
@@ -117,6 +127,7 @@ class Trainer:
             self._descend("generator", total)
             self._average(cur_nimg)
 
+        real, fake = realness(loss.kind, real, fake)
         logged = {
             "loss_d": loss_d,
             "loss_g": loss_g,
@@ -126,9 +137,11 @@ class Trainer:
             **logged,
         }
         logged = self.world.mean({name: value.detach() for name, value in logged.items()})
+        images = n * self.world.size
         if recipe.augment.target > 0:
-            images = n * self.world.size
             self.augment_p = steer(self.augment_p, float(logged["real_sign"]), images, recipe.augment)
+        else:
+            self.augment_p = planned(cur_nimg + images, recipe.augment)
         return logged
 
     def _learn_guided(self, batch: Batch, drawn: Tensor) -> tuple[Look | None, dict[str, Tensor]]:
@@ -142,7 +155,7 @@ class Trainer:
             return fake, {}
         self.guide.requires_grad_(True)
         power_iterate(self.guide)
-        loss, logged = self.guide.critic_loss(real, fake, batch.emotions)
+        loss, logged = self.guide.critic_loss(real, fake, batch.told)
         self._descend("guide", loss)
         self.guide.requires_grad_(False)
         return fake, logged
@@ -152,6 +165,28 @@ class Trainer:
         parts = 2 if self.discriminator.apart else 1
         verdicts = [self._judge(*part) for part in zip(images.chunk(parts), emotions.chunk(parts), strict=True)]
         return Verdict(*(torch.cat(heads) for heads in zip(*verdicts, strict=True)))
+
+    @torch.no_grad()
+    def _rivals(self, batch: Batch, real: Tensor, learning: bool) -> Tensor:
+        """Return the logits of real images that the generator's are compared with: of the discriminator as it is now.
+
+        Where nothing is compared, or nobody learns from it, ``real``, those of phase 1, will do.
+        """
+        if self.recipe.loss.kind != "relativistic" or not learning:
+            return real.detach()
+        seen = augment(batch.images, self.augment_p, batch.rng, self.world)
+        return self._judge(seen.to(self.dtype), batch.told).logit
+
+    def _twins(self, drawn: Tensor, batch: Batch) -> Tensor:
+        """Draw the twins of ``drawn``, and return how far the discriminator sees both from what twins should be.
+
+        Neither is augmented, or their random differences would count as differences of the twins.
+        """
+        assert isinstance(self.discriminator, Discriminator)  # the recipe has been checked
+        with torch.set_grad_enabled(drawn.requires_grad):
+            twin = self._draw(batch.latents.to(self.dtype), batch.twin)
+        features = self.discriminator.features(torch.cat([drawn.to(self.dtype), twin]))
+        return twins_loss(features[: len(drawn)], features[len(drawn) :], self.world)
 
     def finite(self) -> bool:
         """Tell whether every parameter of every network is finite."""

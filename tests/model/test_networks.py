@@ -8,7 +8,7 @@ import torch
 from model.discriminator import Discriminator, DiscriminatorConfig
 from model.emotions import FER2013, FERPLUS
 from model.generator import Generator, GeneratorConfig
-from model.layers import Conv2d, Linear
+from model.layers import ConditionalBatchNorm2d, Conv2d, Linear, power_iterate
 
 SIZES = [(48, 1, (16, 16, 8)), (64, 3, (16, 16, 8, 8)), (32, 1, (8, 8))]
 
@@ -29,7 +29,18 @@ def test_both_networks_work_at_other_sizes_and_in_colour(resolution, channels, w
     assert logits.dtype == named.dtype == torch.float32
 
 
-@pytest.mark.parametrize("bad", [{"resolution": 50}, {"channels": 2}, {"emotions": ("a", "a")}, {"widths": ()}])
+BAD = [
+    {"resolution": 50},
+    {"channels": 2},
+    {"emotions": ("a", "a")},
+    {"widths": ()},
+    {"unconditional_blocks": 3},
+    {"unconditional_blocks": -1},
+    {"unconditional_blocks": 1, "architecture": "convolutional"},
+]
+
+
+@pytest.mark.parametrize("bad", BAD)
 def test_a_generator_that_cannot_be_is_refused(bad):
     with pytest.raises(ValueError, match=r"\.$"):
         GeneratorConfig(**bad)
@@ -78,3 +89,38 @@ def test_gradients_reach_every_parameter():
     for network in (generator, discriminator):
         silent = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
         assert not silent
+
+
+@pytest.mark.parametrize("free", [0, 1, 2])
+def test_unconditional_blocks_draw_the_same_for_every_emotion_and_the_others_do_not(free):
+    torch.manual_seed(0)
+    config = GeneratorConfig(resolution=32, latent_dim=16, emotion_dim=8, widths=(8, 8, 8), unconditional_blocks=free)
+    generator = Generator(config).eval()
+    drawn: dict[int, list[torch.Tensor]] = {0: [], 1: []}
+    for number, block in enumerate(generator.blocks):
+        block.register_forward_hook(lambda _module, _inputs, out, number=number: drawn[number].append(out))
+    latent, emotion = torch.randn(2, 16), torch.eye(7)
+    faces = [generator(latent, emotion[[asked, asked]]) for asked in (3, 4)]
+    assert [torch.equal(*drawn[number]) for number in (0, 1)] == [number < free for number in (0, 1)]
+    assert not torch.equal(*faces)  # the head's norm, at least, is told
+    told = [
+        module.affine.weight.shape[1] for module in generator.modules() if isinstance(module, ConditionalBatchNorm2d)
+    ]
+    assert told == [16] * 2 * free + [24] * (5 - 2 * free)
+
+
+def test_without_spectral_norm_the_discriminator_is_plain_and_its_logits_are_of_the_order_of_one():
+    torch.manual_seed(0)
+    plain = Discriminator(DiscriminatorConfig(widths=(16, 32, 64, 64), spectral=False))
+    assert not list(plain.buffers())
+    assert {name for name, _ in plain.named_parameters()} == {
+        name for name, _ in Discriminator(DiscriminatorConfig(widths=(16, 32, 64, 64))).named_parameters()
+    }
+    power_iterate(plain)  # nothing to do
+    images, emotions = torch.rand(14, 1, 48, 48) * 2 - 1, torch.eye(7).repeat(2, 1)
+    logits = plain(images, emotions).logit
+    assert 0.01 < logits.std() < 3
+    with torch.no_grad():  # nothing divides a weight by its norm
+        plain.logit.weight.mul_(10)
+        plain.project.weight.mul_(10)
+    torch.testing.assert_close(plain(images, emotions).logit, 10 * logits)

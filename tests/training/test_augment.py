@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.augment import augment, steer
+from training.augment import augment, planned, steer
 from training.recipe import AugmentRecipe
 
 
@@ -60,3 +60,9 @@ def test_the_probability_is_steered_to_the_target_within_its_bounds():
     assert steer(0.05, 0.1, 100, recipe) == 0.0
     assert steer(0.45, 0.9, 100, recipe) == 0.5
     assert steer(0.3, 0.9, 100, AugmentRecipe(target=0.0)) == 0.0
+
+
+def test_without_a_target_the_probability_stays_or_rises_by_plan():
+    assert planned(5000, AugmentRecipe(target=0.0, minimum=0.1)) == 0.1
+    rising = AugmentRecipe(target=0.0, ramp_kimg=2.0, maximum=0.3)
+    assert [planned(nimg, rising) for nimg in (0, 1000, 2000, 9000)] == pytest.approx([0, 0.15, 0.3, 0.3])

@@ -84,6 +84,7 @@ def test_every_part_of_the_guides_loss_reaches_the_faces(guidance, faces, guided
         drawn = (batch.images + 0.1 * torch.randn(batch.images.shape, generator=rng())).requires_grad_()
         loss, parts = guidance.generator_loss(guidance.look(drawn, rng()), batch)
         loss.backward()
+        assert drawn.grad is not None
         assert float(drawn.grad.abs().sum()) > 0, name
         assert all(torch.isfinite(part) for part in parts.values())
 

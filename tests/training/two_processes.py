@@ -64,7 +64,7 @@ found["largest"] = [world.largest(world.rank), world.largest(-world.rank)]
 found["same"] = [world.same(2.5), world.same(float(world.rank))]
 found["share"] = world.share(torch.arange(6)).tolist()
 
-for name in ("tiny", "dense", "convolutional"):
+for name in ("tiny", "variant", "dense", "convolutional"):
     run(name, recipe(name, 80), f"two-{name}")
 
 # A run of one process, gone on with by two; the folder was made by the test.
