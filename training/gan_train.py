@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from model.emotions import EmotionMix
 from model.sampler import FaceRequest, FaceSampler
-from training.judge import Judge, JudgeConfig, train_judge
+from training.judge import Judge, JudgeConfig
+from training.judge_training import train_judge
 from training.metrics import bootstrap_interval, classification
 
 FIRST_SEED: Final = 1_000_000  # of the faces that teach, so that no face is both taught and judged

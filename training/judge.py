@@ -9,10 +9,7 @@ the classifier of the GAN-train protocol.
 from __future__ import annotations
 
 import json
-import math
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Self
@@ -25,26 +22,13 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.augment import augment
-from training.batches import draw_weights
 from training.data.atomic import atomic_file
 from training.data.packed import PackedDataset
 from training.halves import half_precision
-from training.losses import emotion_loss
-from training.precision import fast_dtype
 
 _KEY: Final = "emoface-judge"
 _BATCH: Final = 256  # faces judged at once
-_STREAM: Final = 0x6A75646765  # second word of the Philox key
-_KINDS: Final[dict[str, dict[str, Any]]] = {
-    "a": {"widths": (32, 96, 192), "depth": 1, "seed": 0},
-    "b": {"widths": (32, 96, 192), "depth": 1, "stem": 1, "seed": 1},
-}
-# Unlike the judges in shape, so that a generator does not learn the judges' own blind spots.
-_GUIDES: Final[dict[str, dict[str, Any]]] = {
-    "c": {"widths": (48, 96, 160), "stem": 1, "pool": "mean", "standardise": False, "epochs": 9.0, "seed": 2},
-    "d": {"widths": (40, 80, 128, 160), "pool": "mean", "standardise": False, "epochs": 9.0, "seed": 3},
-}
+_SHIPPED: Final = ("a", "b")
 
 
 class JudgeError(RuntimeError):
@@ -210,82 +194,6 @@ class Judge:
         return cls(network, header["card"], device)
 
 
-def _one_cycle(done: float) -> float:
-    """Return the learning rate's factor when ``done`` (0..1) of the training is over (Smith & Topin 2018)."""
-    return done / 0.2 if done < 0.2 else 0.5 + 0.5 * math.cos(math.pi * (done - 0.2) / 0.8)
-
-
-def train_judge(
-    images: NDArray[np.uint8],
-    labels: NDArray[np.float32],
-    given: NDArray[np.int64] | None,
-    config: JudgeConfig,
-    *,
-    device: str = "cpu",
-    card: dict[str, Any] | None = None,
-    report: Callable[[dict[str, float]], None] = lambda line: None,
-) -> Judge:
-    """Train a judge on uint8 ``[N, C, H, W]`` with soft labels ``[N, E]`` and, where there are, given classes ``[N]``.
-
-    Weights are float32, the arithmetic is :func:`training.precision.fast_dtype`'s. The same arguments give the same
-    judge on the same machine and threads. ``report`` gets a line about twenty times in the run.
-
-    Raises:
-        JudgeError: the loss is not finite.
-    """
-    torch.manual_seed(config.seed)
-    network = JudgeNetwork(config).to(device).to(memory_format=torch.channels_last)
-    pixels = torch.from_numpy(images).to(device)
-    steps = max(1, math.ceil(config.epochs * len(images) / config.batch))
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    plain = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": config.decay}, {"params": plain, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, config.lr, betas=(0.9, 0.99), foreach=True)
-    cycle = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _one_cycle((step + 1) / steps))
-    cumulative = np.cumsum(draw_weights(labels, config.balance))
-    rng = np.random.Generator(np.random.Philox(key=[config.seed, _STREAM]))
-    noise = torch.Generator().manual_seed(config.seed)
-    dtype = fast_dtype(device)
-    began, losses = time.monotonic(), []
-    for step in range(steps):
-        index = np.minimum(np.searchsorted(cumulative, rng.random(config.batch)), len(cumulative) - 1)
-        x = pixels[torch.from_numpy(index).to(device)].float().div(127.5).sub(1)
-        flip = torch.from_numpy(rng.random(config.batch) < 0.5).to(device)
-        x = augment(torch.where(flip.view(-1, 1, 1, 1), x.flip(3), x), config.augment_p, noise)
-        with torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32):
-            _, votes, classes = network(x)
-        loss = emotion_loss(votes.float(), torch.from_numpy(labels[index]).to(device))
-        if given is not None:
-            loss = loss + F.cross_entropy(classes.float(), torch.from_numpy(given[index]).to(device))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        cycle.step()
-        losses.append(float(loss.detach()))
-        if not math.isfinite(losses[-1]):
-            raise JudgeError(f"the judge's training stopped being finite at step {step:,}; try a lower lr.")
-        if (step + 1) % max(1, steps // 20) == 0:
-            seconds = time.monotonic() - began
-            rate = (step + 1) * config.batch / seconds
-            report({"step": step + 1, "steps": steps, "loss": float(np.mean(losses)), "img_s": rate})
-            losses = []
-    return Judge(network, dict(card or {}), device)
-
-
-def judge_config(kind: str, data: PackedDataset, epochs: float | None = None) -> JudgeConfig:
-    """Return the configuration of one of two unlike judges, ``a`` or ``b``, for a data set.
-
-    Raises:
-        JudgeError: there is no such kind, or the images are too small for it.
-    """
-    if kind not in _KINDS:
-        raise JudgeError(f"there is no kind of judge {kind!r}; choose one of {', '.join(_KINDS)}.")
-    config = JudgeConfig(data.emotions, data.resolution, data.channels, **_KINDS[kind])
-    if data.resolution % 2 ** len(config.widths):
-        raise JudgeError(f"a judge's images must be a multiple of {2 ** len(config.widths)} pixels a side.")
-    return config if epochs is None else replace(config, epochs=epochs)
-
-
 def judge_accuracy(judge: Judge, data: PackedDataset) -> dict[str, float]:
     """Return how often the judge names the emotion with most votes, and FER-2013's own class where it is known."""
     _, votes, given = judge.judge(data.images)
@@ -304,4 +212,4 @@ def shipped(name: str) -> Path:
 
 def shipped_judges() -> list[Path]:
     """Return the files of the judges that ship with emoface."""
-    return [shipped(f"judge-{kind}") for kind in _KINDS]
+    return [shipped(f"judge-{kind}") for kind in _SHIPPED]

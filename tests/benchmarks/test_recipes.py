@@ -17,7 +17,8 @@ from model.generator import Generator, GeneratorConfig
 from model.weights import save_weights
 from tests.training.conftest import EMOTIONS, pack_faces
 from training.data.packed import load_packed
-from training.judge import JudgeConfig, train_judge
+from training.judge import JudgeConfig
+from training.judge_training import train_judge
 
 TINY = """
 name = "NAME"

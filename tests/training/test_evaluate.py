@@ -21,7 +21,8 @@ from training.data.errors import DataError
 from training.data.packed import PackedDataset, load_packed
 from training.evaluate import INTENSITIES, draw_people, evaluate, face_figures, natural_mix
 from training.gan_train import draw_faces, gan_train
-from training.judge import Judge, JudgeConfig, JudgeNetwork, train_judge
+from training.judge import Judge, JudgeConfig, JudgeNetwork
+from training.judge_training import train_judge
 from training.metrics import classification
 from training.reference import Faces, Reference
 from training.report import write_report

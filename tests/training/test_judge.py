@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from training.data.celeba_attributes import AttributedFaces
 from training.data.packed import load_packed
-from training.judge import Judge, JudgeConfig, JudgeError, JudgeNetwork, judge_accuracy, judge_config, train_judge
+from training.judge import Judge, JudgeConfig, JudgeError, JudgeNetwork, judge_accuracy
+from training.judge_training import judge_config, train_judge
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +95,34 @@ def test_a_judge_whose_loss_is_not_finite_stops(faces):
     wild = JudgeConfig(data.emotions, 16, 1, widths=(8, 16), epochs=20, batch=28, lr=1e30)
     with pytest.raises(JudgeError, match="stopped being finite at step"):
         train_judge(data.images, data.labels, None, wild)
+
+
+def test_a_guide_learns_attributes_from_faces_without_emotions(faces, config):
+    data = load_packed(faces)
+    bright = (data.images.mean((1, 2, 3)) > np.median(data.images.mean((1, 2, 3)))).astype(np.float32)
+    people = AttributedFaces(data.images, np.stack([bright, 1 - bright], 1), ("Bright", "Dark"))
+    plan = replace(config, attributes=people.names, standardise=False, pool="mean", augment_p=0.0)
+    guide = train_judge(data.images, data.labels, None, plan, attributed=people)
+    with torch.inference_mode():
+        features, votes, _ = guide.network(torch.from_numpy(data.images).float().div(127.5).sub(1))
+        said = guide.network.attributes(features).numpy() > 0
+    assert (said == people.values).mean() > 0.9
+    assert (votes.argmax(1).numpy() == data.labels.argmax(1)).mean() > 0.7
+    with pytest.raises(JudgeError, match="attributes"):
+        train_judge(data.images, data.labels, None, plan)
+
+
+def test_the_last_map_averages_to_the_features(faces, config):
+    torch.manual_seed(0)
+    network = JudgeNetwork(config).eval()
+    images = torch.from_numpy(load_packed(faces).images[:8]).float().div(127.5).sub(1)
+    with torch.inference_mode():
+        maps, (features, _, _) = network.maps(images), network(images)
+    assert [tuple(part.shape[1:]) for part in maps] == [(8, 8, 8), (16, 4, 4)]
+    torch.testing.assert_close(maps[-1].mean((2, 3)), features)
+
+
+def test_only_guides_know_attributes(faces):
+    data = load_packed(faces)
+    with pytest.raises(JudgeError, match="for guides"):
+        judge_config("a", data, attributes=("Male",))

@@ -9,7 +9,8 @@ import torch
 
 from training import judge
 from training.data.packed import load_packed
-from training.judge import JudgeConfig, train_judge
+from training.judge import JudgeConfig
+from training.judge_training import train_judge
 from training.precision import fast_dtype
 
 

@@ -1,0 +1,130 @@
+"""How a judge, or a guide, is trained."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from training.augment import augment
+from training.batches import draw_weights
+from training.data.celeba_attributes import AttributedFaces
+from training.data.packed import PackedDataset
+from training.judge import Judge, JudgeConfig, JudgeError, JudgeNetwork
+from training.losses import emotion_loss
+from training.precision import fast_dtype
+
+#: Judges that teach generators, and so must never judge one (training/guidance.py).
+GUIDES: Final = ("c", "d")
+
+_STREAM: Final = 0x6A75646765  # second word of the Philox key
+_ATTRIBUTED: Final = 40  # faces with attributes beside each batch
+_ATTRIBUTES_WEIGHT: Final = 3.0  # of the mean binary cross-entropy of attributes, beside the emotions' losses
+# The guides are unlike the judges in shape, so that a generator does not learn the judges' own blind spots.
+_KINDS: Final[dict[str, dict[str, Any]]] = {
+    "a": {"widths": (32, 96, 192), "depth": 1, "seed": 0},
+    "b": {"widths": (32, 96, 192), "depth": 1, "stem": 1, "seed": 1},
+    "c": {"widths": (48, 96, 160), "stem": 1, "pool": "mean", "standardise": False, "epochs": 9.0, "seed": 2},
+    "d": {"widths": (40, 80, 128, 160), "pool": "mean", "standardise": False, "epochs": 9.0, "seed": 3},
+}
+
+
+def _one_cycle(done: float) -> float:
+    """Return the learning rate's factor when ``done`` (0..1) of the training is over (Smith & Topin 2018)."""
+    return done / 0.2 if done < 0.2 else 0.5 + 0.5 * math.cos(math.pi * (done - 0.2) / 0.8)
+
+
+def train_judge(
+    images: NDArray[np.uint8],
+    labels: NDArray[np.float32],
+    given: NDArray[np.int64] | None,
+    config: JudgeConfig,
+    *,
+    device: str = "cpu",
+    attributed: AttributedFaces | None = None,
+    card: dict[str, Any] | None = None,
+    report: Callable[[dict[str, float]], None] = lambda line: None,
+) -> Judge:
+    """Train a judge on uint8 ``[N, C, H, W]`` with soft labels ``[N, E]`` and, where there are, given classes ``[N]``.
+
+    A guide learns attributes too, from ``attributed`` faces that nobody has named an emotion of.
+
+    Weights are float32, the arithmetic is :func:`training.precision.fast_dtype`'s. The same arguments give the same
+    judge on the same machine and threads. ``report`` gets a line about twenty times in the run.
+
+    Raises:
+        JudgeError: the loss is not finite, or the attributes are not those of ``config``.
+    """
+    if config.attributes != (() if attributed is None else attributed.names):
+        raise JudgeError("a judge with attributes needs faces with just those, and no other judge can use them.")
+    torch.manual_seed(config.seed)
+    network = JudgeNetwork(config).to(device).to(memory_format=torch.channels_last)
+    pixels = torch.from_numpy(images).to(device)
+    steps = max(1, math.ceil(config.epochs * len(images) / config.batch))
+    decayed = [p for p in network.parameters() if p.ndim > 1]
+    plain = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": config.decay}, {"params": plain, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, config.lr, betas=(0.9, 0.99), foreach=True)
+    cycle = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _one_cycle((step + 1) / steps))
+    cumulative = np.cumsum(draw_weights(labels, config.balance))
+    rng = np.random.Generator(np.random.Philox(key=[config.seed, _STREAM]))
+    noise = torch.Generator().manual_seed(config.seed)
+    dtype = fast_dtype(device)
+    others = None if attributed is None else torch.from_numpy(attributed.images).to(device)
+    began, losses = time.monotonic(), []
+    for step in range(steps):
+        index = np.minimum(np.searchsorted(cumulative, rng.random(config.batch)), len(cumulative) - 1)
+        x = pixels[torch.from_numpy(index).to(device)]
+        if others is not None:
+            more = rng.integers(0, len(others), _ATTRIBUTED)
+            x = torch.cat([x, others[torch.from_numpy(more).to(device)]])
+        x = x.float().div(127.5).sub(1)
+        flip = torch.from_numpy(rng.random(len(x)) < 0.5).to(device)
+        x = augment(torch.where(flip.view(-1, 1, 1, 1), x.flip(3), x), config.augment_p, noise)
+        with torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32):
+            features, votes, classes = network(x)
+        loss = emotion_loss(votes[: config.batch].float(), torch.from_numpy(labels[index]).to(device))
+        if given is not None:
+            loss = loss + F.cross_entropy(classes[: config.batch].float(), torch.from_numpy(given[index]).to(device))
+        if attributed is not None and network.attributes is not None:
+            values = torch.from_numpy(attributed.values[more]).to(device)
+            said = network.attributes(F.dropout(features[config.batch :], config.dropout))
+            loss = loss + _ATTRIBUTES_WEIGHT * F.binary_cross_entropy_with_logits(said, values)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        cycle.step()
+        losses.append(float(loss.detach()))
+        if not math.isfinite(losses[-1]):
+            raise JudgeError(f"the judge's training stopped being finite at step {step:,}; try a lower lr.")
+        if (step + 1) % max(1, steps // 20) == 0:
+            seconds = time.monotonic() - began
+            rate = (step + 1) * config.batch / seconds
+            report({"step": step + 1, "steps": steps, "loss": float(np.mean(losses)), "img_s": rate})
+            losses = []
+    return Judge(network, dict(card or {}), device)
+
+
+def judge_config(
+    kind: str, data: PackedDataset, epochs: float | None = None, attributes: tuple[str, ...] = ()
+) -> JudgeConfig:
+    """Return the configuration of a judge, ``a`` or ``b``, or of a guide, ``c`` or ``d``, for a data set.
+
+    Raises:
+        JudgeError: there is no such kind, a judge is to know attributes, or the images are too small for it.
+    """
+    if kind not in _KINDS:
+        raise JudgeError(f"there is no kind of judge {kind!r}; choose one of {', '.join(_KINDS)}.")
+    if attributes and kind not in GUIDES:
+        raise JudgeError(f"attributes are for guides ({', '.join(GUIDES)}); a judge names emotions alone.")
+    config = JudgeConfig(data.emotions, data.resolution, data.channels, attributes=attributes, **_KINDS[kind])
+    if data.resolution % 2 ** len(config.widths):
+        raise JudgeError(f"a judge's images must be a multiple of {2 ** len(config.widths)} pixels a side.")
+    return config if epochs is None else replace(config, epochs=epochs)
