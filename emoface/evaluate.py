@@ -103,6 +103,7 @@ def judge(
     from rich.console import Console
 
     from model.sampler import choose_device
+    from training.data.celeba_attributes import read_attributes
     from training.data.errors import DataError
     from training.data.packed import load_packed
     from training.judge import JudgeError, judge_accuracy
