@@ -5,7 +5,8 @@ four things are taken from them:
 
 - *critics*, small discriminators on the maps of every size, which learn in minutes what a discriminator on pixels needs
   hours for (Sauer et al. 2021, "Projected GANs Converge Faster", section 3);
-- *moments*: mean and covariance of the maps' averages should be those of real faces (:mod:`training.moments`);
+- *moments*: mean and covariance should be those of real faces (:mod:`training.moments`): of all guides' features
+  together, half of what counts, and of what their other maps are like on the whole, and of the pixels;
 - *emotion*: the guide should name the emotion that was asked for;
 - *identity*: one seed should have the attributes of one person in every emotion. Seeds come in pairs then, and a face
   must be told from all others of its batch by the attributes of its pair (van den Oord et al. 2018, InfoNCE).
@@ -39,6 +40,8 @@ _HIDDEN: Final = 64  # feature maps of a critic
 _LARGEST: Final = 12  # a critic halves maps larger than this
 _GAIN: Final = 6.0  # of a critic's averaged features: with every norm bounded they leave the logits too little range
 _TEMPERATURE: Final = 0.2  # of the likeness of two faces' attributes
+_BY_EMOTION: Final = 1 / 8  # of the distance of an emotion's mean, beside that of the whole
+_LEAST: Final = 1e-4  # variance, so that a deviation has a gradient where nothing varies
 _MEASURED: Final = 256  # real faces measured at once
 _SCALED: Final = 1000  # real faces that the scale of the maps is taken from
 
@@ -117,8 +120,10 @@ class Guidance(nn.Module):
         widths = [width for guide in guides for width in guide.config.widths]
         self.critics = nn.ModuleList(Critic(width, emotions) for width in widths if recipe.critics)
         resolution, channels = guides[0].config.resolution, guides[0].config.channels
+        features = sum(guide.config.widths[-1] for guide in guides)
+        others = [2 * width for guide in guides for width in guide.config.widths[:-1]]
         low, high = channels * (resolution // 4) ** 2, channels * (resolution // 8) ** 2
-        self.moments = Moments([*widths, low, high], emotions, recipe.memory)
+        self.moments = Moments([features, *others, low, high], emotions, recipe.memory)
         self.to(device).to(memory_format=torch.channels_last)
 
     def measure(self, data: PackedDataset, device: str) -> None:
@@ -175,8 +180,9 @@ class Guidance(nn.Module):
             total = total + own.critics * parts["critics"]
         if own.moments:
             whole, by_emotion = self.moments(self._sets(fake), batch.emotions, batch.weights, self.world)
-            parts |= {"frechet": whole, "emotion_means": by_emotion}
-            total = total + own.moments * (whole + by_emotion / 4)
+            parts |= {"frechet": whole[0], "frechet_maps": whole[1:].mean(), "emotion_means": by_emotion[0]}
+            apart = whole + by_emotion * _BY_EMOTION
+            total = total + own.moments * (apart[0] + apart[1:].mean()) / 2
         if own.emotion:
             named = [guide.votes(part) for guide, part in zip(self._guides, fake.features, strict=True)]
             parts["guides_emotion"] = torch.stack([emotion_loss(part, batch.emotions) for part in named]).mean()
@@ -187,11 +193,15 @@ class Guidance(nn.Module):
         return total, parts
 
     def _sets(self, look: Look) -> list[Tensor]:
-        """Return what moments are taken of: averages of the maps, coarse pixels, and how much fine detail is where."""
+        """Return what moments are taken of: all features, mean and deviation of the other maps' channels, coarse
+        pixels, and how much fine detail is where."""
         blurred = F.avg_pool2d(F.pad(look.pixels, (1, 1, 1, 1), mode="reflect"), 3, 1)
         detail = F.avg_pool2d((look.pixels - blurred).abs(), 8)
         coarse = F.avg_pool2d(look.pixels, 4)
-        return [*(part.mean((2, 3)) for part in look.maps), coarse.flatten(1), detail.flatten(1)]
+        ends = {end - 1 for end in accumulate(len(guide.config.widths) for guide in self._guides)}
+        others = [part for k, part in enumerate(look.maps) if k not in ends]
+        spread = [torch.cat([part.mean((2, 3)), (part.var((2, 3)) + _LEAST).sqrt()], 1) for part in others]
+        return [torch.cat(look.features, 1), *spread, coarse.flatten(1), detail.flatten(1)]
 
     def _identity(self, fake: Look) -> Tensor:
         losses = []

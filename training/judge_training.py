@@ -22,7 +22,7 @@ from training.losses import emotion_loss
 from training.precision import fast_dtype
 
 #: Judges that teach generators, and so must never judge one (training/guidance.py).
-GUIDES: Final = ("c", "d")
+GUIDES: Final = ("c", "d", "e")
 
 _STREAM: Final = 0x6A75646765  # second word of the Philox key
 _ATTRIBUTED: Final = 40  # faces with attributes beside each batch
@@ -33,6 +33,7 @@ _KINDS: Final[dict[str, dict[str, Any]]] = {
     "b": {"widths": (32, 96, 192), "depth": 1, "stem": 1, "seed": 1},
     "c": {"widths": (48, 96, 160), "stem": 1, "pool": "mean", "standardise": False, "epochs": 9.0, "seed": 2},
     "d": {"widths": (40, 80, 128, 160), "pool": "mean", "standardise": False, "epochs": 9.0, "seed": 3},
+    "e": {"widths": (32, 80, 160), "stem": 1, "epochs": 8.0, "seed": 4},
 }
 
 

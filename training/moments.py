@@ -74,8 +74,8 @@ class Moments(nn.Module):
             weights: ``[N]``, mean 1 over the data: how often each face stands for its like among real ones.
 
         Returns:
-            The mean over sets of Frechet distance / variance of real faces, and that of the squared distances of the
-            emotions' means; both with a gradient as large as if the batch were all that is remembered.
+            For each set its Frechet distance / variance of real faces, and the mean squared distance of the emotions'
+            means / that variance, ``[K]`` both, with a gradient as large as if the batch were all that is remembered.
         """
         n = len(emotions) * world.size
         keep = float(torch.clamp(self.images / (self.images + n), max=1 - n / max(self.memory, n)))
@@ -101,7 +101,7 @@ class Moments(nn.Module):
             off = (means - real_means).square().sum(1) * (self.mass > _LEAST)
             parted.append(off.mean() / variance)
         gain = 1 / (1 - keep)
-        return _louder(torch.stack(whole).mean(), gain), _louder(torch.stack(parted).mean(), gain)
+        return _louder(torch.stack(whole), gain), _louder(torch.stack(parted), gain)
 
     def _remember(self, name: str, new: Tensor, keep: float) -> Tensor:
         old = getattr(self, name)

@@ -26,7 +26,7 @@ def remembering(real: torch.Tensor, memory: float) -> Moments:
 def test_the_whole_memory_gives_the_metrics_own_distance(scale: float, shift: float) -> None:
     real, fake = normal(600, 5, 0), normal(600, 5, 1, scale, shift)
     asked = EMOTIONS[torch.arange(600) % 3]
-    whole, _ = remembering(real, 600)([fake], asked, torch.ones(600))
+    (whole,), _ = remembering(real, 600)([fake], asked, torch.ones(600))
     variance = float(real.var(0, correction=0).sum())
     assert float(whole) * variance == pytest.approx(frechet_distance(fake.numpy(), real.numpy()), rel=0.02, abs=0.01)
 
@@ -49,11 +49,11 @@ def test_descending_brings_the_distance_down() -> None:
     distances = []
     for step in range(200):
         fake = normal(50, 4, step + 10) * scale + shift
-        whole, _ = moments([fake], EMOTIONS[torch.arange(50) % 3], torch.ones(50))
+        (whole,), _ = moments([fake], EMOTIONS[torch.arange(50) % 3], torch.ones(50))
         optimizer.zero_grad()
         whole.backward()
         optimizer.step()
-        distances.append(float(whole))
+        distances.append(whole.item())
     assert distances[-1] < 0.05 < 0.5 < distances[0]
     assert float(shift.detach()) == pytest.approx(1.0, abs=0.2)
     assert float(scale.detach()) == pytest.approx(1.0, abs=0.2)
@@ -94,6 +94,6 @@ def test_features_that_never_vary_have_a_finite_gradient() -> None:
     real = torch.cat([normal(200, 2, 0), torch.zeros(200, 1)], 1)
     fake = torch.zeros(50, 3, requires_grad=True)
     whole, means = remembering(real, 50)([fake], EMOTIONS[torch.arange(50) % 3], torch.ones(50))
-    (whole + means).backward()
+    (whole + means).sum().backward()
     assert fake.grad is not None
     assert bool(np.isfinite(fake.grad.numpy()).all())
