@@ -18,7 +18,7 @@ from typing import Any, Final
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.files import write_whole
 from model.generator import AnyGenerator, GeneratorConfig
@@ -52,19 +52,28 @@ def _digest(tensors: Mapping[str, Tensor], config: Mapping[str, Any], card: Mapp
     return digest.hexdigest()
 
 
+def half_precision(network: nn.Module, dtype: torch.dtype = torch.float16) -> dict[str, Tensor]:
+    """Return the tensors of ``network`` as files hold them: on the CPU, parameters in ``dtype``, statistics in float32.
+
+    Statistics (batch norm's, spectral norm's vectors) are few and of any scale, so float16 would save little and could
+    lose them; whole numbers stay what they are.
+    """
+    parameters = {name for name, _ in network.named_parameters()}
+    stored = {}
+    for name, tensor in network.state_dict().items():
+        small = dtype if name in parameters else torch.float32
+        stored[name] = tensor.detach().cpu().to(small if tensor.is_floating_point() else tensor.dtype).contiguous()
+    return stored
+
+
 def save_weights(
     path: Path | str, generator: AnyGenerator, card: Mapping[str, Any], dtype: torch.dtype = torch.float16
 ) -> str:
     """Write ``generator`` and its ``card`` (JSON-able) to ``path`` atomically and return the file's content hash.
 
-    Parameters are stored in ``dtype``, batch-norm statistics (few, and of any scale) in float32.
+    Tensors are stored as :func:`half_precision` says, without batch norm's counts of batches.
     """
-    parameters = {name for name, _ in generator.named_parameters()}
-    tensors = {
-        name: tensor.detach().cpu().to(dtype if name in parameters else torch.float32).contiguous()
-        for name, tensor in generator.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
+    tensors = {k: v for k, v in half_precision(generator, dtype).items() if not k.endswith("num_batches_tracked")}
     # Through JSON and back, so that the hash is taken of what a reader will see (lists, not tuples).
     header: dict[str, Any] = json.loads(json.dumps({"config": asdict(generator.config), "card": dict(card)}))
     digest = _digest(tensors, header["config"], header["card"])

@@ -22,9 +22,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model.weights import half_precision
 from training.data.atomic import atomic_file
 from training.data.packed import PackedDataset
-from training.halves import half_precision
 
 _KEY: Final = "emoface-judge"
 _BATCH: Final = 256  # faces judged at once

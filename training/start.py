@@ -20,9 +20,8 @@ from torch import Tensor, nn
 
 from model.discriminator import AnyDiscriminator, DiscriminatorConfig
 from model.generator import AnyGenerator, GeneratorConfig
-from model.weights import WeightsError, load_generator
+from model.weights import WeightsError, half_precision, load_generator
 from training.data.atomic import atomic_file
-from training.halves import half_precision
 from training.trainer import Trainer
 
 _KEY: Final = "emoface-start"

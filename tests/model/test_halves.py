@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from training.halves import half_precision
+from model.weights import half_precision
 from training.judge import Judge, shipped_judges
 from training.recipe import load_recipe
 from training.start import save_start
