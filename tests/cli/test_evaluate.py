@@ -11,6 +11,8 @@ from emoface.cli import app
 from model.generator import Generator, GeneratorConfig
 from model.weights import save_weights
 from tests.training.conftest import EMOTIONS, pack_faces
+from tests.training.data.test_celeba import ATTRIBUTES, rows, write_pictures, write_txt
+from training.judge import Judge
 
 
 def run(*arguments):
@@ -67,3 +69,23 @@ def test_weights_that_are_not_there_are_named(folder):
     result = run("evaluate", folder / "no.safetensors", "--data", folder / "test.zip", "--train", folder / "train.zip")
     assert result.exit_code == 1
     assert "there is no such file" in result.stderr
+
+
+def test_a_guide_learns_attributes_and_is_no_judge(folder, tmp_path):
+    write_pictures(tmp_path / "celeba" / "img_align_celeba")
+    write_txt(tmp_path / "celeba" / "list_attr_celeba.txt", rows())
+    guide, faces = tmp_path / "guide.safetensors", ("--train", folder / "train.zip")
+    wanted = ("--kind", "c", "--attributes", tmp_path / "celeba", "--epochs", 1)
+    pack = pack_faces(tmp_path / "large.zip", 70, 2, size=24)
+    made = run("judge", *wanted, "--train", pack, "--out", guide)
+    assert made.exit_code == 0, made.output
+    assert Judge.load(guide).config.attributes == tuple(ATTRIBUTES)
+    made = run("judge", "--attributes", tmp_path / "celeba", "--train", pack, "--out", guide)
+    assert made.exit_code == 1
+    assert "attributes are for guides" in made.stderr
+    result = run(
+        *("evaluate", folder / "w.safetensors", "--data", folder / "test.zip", *faces),
+        *("--judge", guide, "--quick", "--out", tmp_path / "none"),
+    )
+    assert result.exit_code == 1
+    assert "is a guide" in result.stderr

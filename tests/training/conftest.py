@@ -26,16 +26,16 @@ def draw_face(emotion: int, rng: np.random.Generator, size: int = 16) -> np.ndar
     return np.asarray(image)
 
 
-def pack_faces(path: Path, count: int, seed: int) -> Path:
-    """Pack ``count`` drawn faces of 16x16, few of them disgust, some with soft labels."""
+def pack_faces(path: Path, count: int, seed: int, size: int = 16) -> Path:
+    """Pack ``count`` drawn faces, few of them disgust, some with soft labels."""
     rng = np.random.default_rng(seed)
-    with DatasetWriter(path, emotions=EMOTIONS, resolution=16, channels=1, meta={"name": "drawn"}) as writer:
+    with DatasetWriter(path, emotions=EMOTIONS, resolution=size, channels=1, meta={"name": "drawn"}) as writer:
         for row in range(count):
             emotion = row % 7 if row % 7 != 1 or row % 3 == 0 else 3
             label = np.eye(7)[emotion]
             if row % 2:
                 label = 0.75 * label + 0.25 * np.eye(7)[6]
-            writer.add(row, draw_face(emotion, rng), label.tolist(), given=emotion)
+            writer.add(row, draw_face(emotion, rng, size), label.tolist(), given=emotion)
     return path
 
 
