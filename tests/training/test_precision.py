@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from training import judge
+from training import judge_training
 from training.data.packed import load_packed
-from training.judge import JudgeConfig
+from training.judge import JudgeConfig, JudgeNetwork
 from training.judge_training import train_judge
 from training.precision import fast_dtype
 
@@ -60,16 +60,16 @@ def test_it_says_of_this_machine_what_the_kernel_says():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_judge_learns_in_that_arithmetic(faces, monkeypatch, dtype):
-    monkeypatch.setattr(judge, "fast_dtype", lambda device: dtype)
+    monkeypatch.setattr(judge_training, "fast_dtype", lambda device: dtype)
     seen: set[torch.dtype] = set()
 
-    class Watched(judge.JudgeNetwork):
+    class Watched(JudgeNetwork):
         def forward(self, images):
             features, votes, given = super().forward(images)
             seen.add(votes.dtype)  # a linear layer's answer is in autocast's arithmetic
             return features, votes, given
 
-    monkeypatch.setattr(judge, "JudgeNetwork", Watched)
+    monkeypatch.setattr(judge_training, "JudgeNetwork", Watched)
     data = load_packed(faces)
     train_judge(data.images, data.labels, None, JudgeConfig(data.emotions, 16, 1, widths=(8, 8), epochs=0.1, batch=14))
     assert seen == {dtype}
