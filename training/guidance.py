@@ -7,7 +7,7 @@ four things are taken from them:
   hours for (Sauer et al. 2021, "Projected GANs Converge Faster", section 3);
 - *moments*: mean and covariance should be those of real faces (:mod:`training.moments`): of all guides' features
   together, half of what counts, and of what their other maps are like on the whole, and of the pixels;
-- *emotion*: the guide should name the emotion that was asked for;
+- *emotion*: the guide should name the emotion that was asked for, though no surer of it than the recipe wants;
 - *identity*: one seed should have the attributes of one person in every emotion. Seeds come in pairs then, and a face
   must be told from all others of its batch by the attributes of its pair (van den Oord et al. 2018, InfoNCE).
 
@@ -32,7 +32,7 @@ from training.batches import Batch
 from training.data.packed import PackedDataset
 from training.distributed import ALONE, World
 from training.judge import Judge, JudgeNetwork, shipped
-from training.losses import discriminator_loss, emotion_loss, generator_loss
+from training.losses import discriminator_loss, divergence, generator_loss
 from training.moments import Moments
 from training.recipe import GuideRecipe
 
@@ -87,9 +87,10 @@ class Critic(nn.Module):
 
     def forward(self, x: Tensor, emotion: Tensor) -> Tensor:
         """Judge maps float ``[N, channels, H, W]`` with emotions ``[N, E]``: logits ``[N]``, above 0 real."""
-        x = F.leaky_relu(self.conv1(F.leaky_relu(self.mix(x), 0.2)), 0.2)
-        if x.shape[-1] > _LARGEST:
+        x = F.leaky_relu(self.mix(x), 0.2)
+        if x.shape[-1] > _LARGEST:  # or these maps would cost more than everything else in a step
             x = F.avg_pool2d(x, 2)
+        x = F.leaky_relu(self.conv1(x), 0.2)
         features = F.leaky_relu(self.conv2(x), 0.2).float().mean((2, 3)) * _GAIN
         logit: Tensor = self.logit(features).squeeze(1) + (self.project(emotion.float()) * features).sum(1)
         return logit
@@ -116,6 +117,7 @@ class Guidance(nn.Module):
         self.world = world
         self._guides = [guide.eval().requires_grad_(False).to(device) for guide in guides]  # a list: not in the state
         self._scales: list[tuple[Tensor, Tensor]] = []  # mean and 1 / deviation of each map's channels in real faces
+        self._loudness: list[Tensor] = []  # 1 / deviation of each guide's features, all channels together
         emotions = len(guides[0].config.emotions)
         widths = [width for guide in guides for width in guide.config.widths]
         self.critics = nn.ModuleList(Critic(width, emotions) for width in widths if recipe.critics)
@@ -123,7 +125,7 @@ class Guidance(nn.Module):
         features = sum(guide.config.widths[-1] for guide in guides)
         others = [2 * width for guide in guides for width in guide.config.widths[:-1]]
         low, high = channels * (resolution // 4) ** 2, channels * (resolution // 8) ** 2
-        self.moments = Moments([features, *others, low, high], emotions, recipe.memory)
+        self.moments = Moments([features, *others, low, high, high, high], emotions, recipe.memory)
         self.to(device).to(memory_format=torch.channels_last)
 
     def measure(self, data: PackedDataset, device: str) -> None:
@@ -131,8 +133,10 @@ class Guidance(nn.Module):
         rng = torch.Generator().manual_seed(0)
         some = torch.from_numpy(data.images[:: max(1, len(data) // _SCALED)]).to(device).float().div(127.5).sub(1)
         with torch.no_grad():
-            for part in self._raw(some):
+            maps = self._raw(some)
+            for part in maps:
                 self._scales.append((part.mean((0, 2, 3), True), 1 / (part.std((0, 2, 3), keepdim=True) + 1e-6)))
+            self._loudness = [1 / (part.var(0).sum().sqrt() + 1e-6) for part in self._features(maps)]
         if not self.recipe.moments:
             return
         labels = F.one_hot(torch.from_numpy(data.labels).argmax(1), data.labels.shape[1])
@@ -151,13 +155,18 @@ class Guidance(nn.Module):
         with a ``world`` they are this process's share."""
         seen = augment(images, self.recipe.augment_p, rng, world)
         maps = self._raw(seen)
-        ends = accumulate(len(guide.config.widths) for guide in self._guides)
-        features = [maps[end - 1].mean((2, 3)) for end in ends]
         scaled = zip(maps, self._scales, strict=True)
-        return Look([F.relu((part - mean) * scale) for part, (mean, scale) in scaled], features, seen)
+        return Look([F.relu((part - mean) * scale) for part, (mean, scale) in scaled], self._features(maps), seen)
 
     def _raw(self, images: Tensor) -> list[Tensor]:
         return [part for guide in self._guides for part in guide.maps(images)]
+
+    def _ends(self) -> list[int]:
+        """Return where in a list of all guides' maps each guide's last one is."""
+        return [end - 1 for end in accumulate(len(guide.config.widths) for guide in self._guides)]
+
+    def _features(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        return [maps[end].mean((2, 3)) for end in self._ends()]
 
     def critic_loss(self, real: Look, fake: Look, emotions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the critics' loss, summed over them, and the mean logits that they give to either kind."""
@@ -185,7 +194,8 @@ class Guidance(nn.Module):
             total = total + own.moments * (apart[0] + apart[1:].mean()) / 2
         if own.emotion:
             named = [guide.votes(part) for guide, part in zip(self._guides, fake.features, strict=True)]
-            parts["guides_emotion"] = torch.stack([emotion_loss(part, batch.emotions) for part in named]).mean()
+            off = torch.stack([divergence(part, batch.emotions) for part in named])
+            parts["guides_emotion"] = F.relu(off - own.slack).mean()
             total = total + own.emotion * parts["guides_emotion"]
         if own.identity:
             parts["guides_identity"] = self._identity(fake)
@@ -194,14 +204,19 @@ class Guidance(nn.Module):
 
     def _sets(self, look: Look) -> list[Tensor]:
         """Return what moments are taken of: all features, mean and deviation of the other maps' channels, coarse
-        pixels, and how much fine detail is where."""
-        blurred = F.avg_pool2d(F.pad(look.pixels, (1, 1, 1, 1), mode="reflect"), 3, 1)
-        detail = F.avg_pool2d((look.pixels - blurred).abs(), 8)
+        pixels, and how much of the finest detail is where, of each direction alone: against patterns that please
+        classifiers and nobody else."""
         coarse = F.avg_pool2d(look.pixels, 4)
-        ends = {end - 1 for end in accumulate(len(guide.config.widths) for guide in self._guides)}
+        tops, bottoms = look.pixels[:, :, ::2], look.pixels[:, :, 1::2]
+        sums, differences = (tops + bottoms) / 2, (tops - bottoms) / 2
+        across, crossed = (part[..., ::2] - part[..., 1::2] for part in (sums, differences))
+        down = differences[..., ::2] + differences[..., 1::2]
+        detail = [F.avg_pool2d(part.abs(), 4).flatten(1) for part in (across, down, crossed)]
+        ends = set(self._ends())
         others = [part for k, part in enumerate(look.maps) if k not in ends]
         spread = [torch.cat([part.mean((2, 3)), (part.var((2, 3)) + _LEAST).sqrt()], 1) for part in others]
-        return [torch.cat(look.features, 1), *spread, coarse.flatten(1), detail.flatten(1)]
+        alike = [part * loud for part, loud in zip(look.features, self._loudness, strict=True)]
+        return [torch.cat(alike, 1), *spread, coarse.flatten(1), *detail]
 
     def _identity(self, fake: Look) -> Tensor:
         losses = []

@@ -22,7 +22,7 @@ from training.losses import emotion_loss
 from training.precision import fast_dtype
 
 #: Judges that teach generators, and so must never judge one (training/guidance.py).
-GUIDES: Final = ("c", "d", "e")
+GUIDES: Final = ("c", "d", "e", "f")
 
 _STREAM: Final = 0x6A75646765  # second word of the Philox key
 _ATTRIBUTED: Final = 40  # faces with attributes beside each batch
@@ -34,6 +34,7 @@ _KINDS: Final[dict[str, dict[str, Any]]] = {
     "c": {"widths": (48, 96, 160), "stem": 1, "pool": "mean", "standardise": False, "epochs": 9.0, "seed": 2},
     "d": {"widths": (40, 80, 128, 160), "pool": "mean", "standardise": False, "epochs": 9.0, "seed": 3},
     "e": {"widths": (32, 80, 160), "stem": 1, "epochs": 8.0, "seed": 4},
+    "f": {"widths": (36, 84, 160), "epochs": 7.0, "seed": 5},
 }
 
 
@@ -116,7 +117,7 @@ def train_judge(
 def judge_config(
     kind: str, data: PackedDataset, epochs: float | None = None, attributes: tuple[str, ...] = ()
 ) -> JudgeConfig:
-    """Return the configuration of a judge, ``a`` or ``b``, or of a guide, ``c`` or ``d``, for a data set.
+    """Return the configuration of a judge, ``a`` or ``b``, or of a guide, ``c`` to ``f``, for a data set.
 
     Raises:
         JudgeError: there is no such kind, a judge is to know attributes, or the images are too small for it.

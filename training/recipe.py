@@ -95,6 +95,7 @@ class GuideRecipe:
     critics: float = 1.0  # weight of "real" as critics on the guides' feature maps see it
     moments: float = 1.0  # weight of the Frechet distance between the guides' views of generated and of real faces
     emotion: float = 0.1  # weight of "the guides name the emotion that was asked for"
+    slack: float = 0.0  # nats by which a guide may be off before its emotion counts: surer than real faces is no gain
     identity: float = 0.1  # weight of "one seed has one person's attributes"; needs a guide that knows attributes
     memory: float = 6000.0  # generated images that the moments are taken over
     augment_p: float = 0.2  # probability of each augmentation of what guides see
@@ -225,6 +226,7 @@ _MAY_BE_0: Final = frozenset(
         "guide.critics",
         "guide.moments",
         "guide.emotion",
+        "guide.slack",
         "guide.identity",
         "guide.augment_p",
         "schedule.warmup_kimg",

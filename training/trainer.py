@@ -148,11 +148,11 @@ class Trainer:
         """Show real and generated images to the guides and train their critics; return what they see in the latter."""
         if self.guide is None:
             return None, {}
-        with torch.no_grad():
-            real = self.guide.look(batch.images, batch.rng, self.world)
         fake = self.guide.look(drawn, batch.rng, self.world)
         if "guide" not in self.optimizers:
             return fake, {}
+        with torch.no_grad():
+            real = self.guide.look(batch.images, batch.rng, self.world)
         self.guide.requires_grad_(True)
         power_iterate(self.guide)
         loss, logged = self.guide.critic_loss(real, fake, batch.told)

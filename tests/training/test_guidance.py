@@ -89,6 +89,33 @@ def test_every_part_of_the_guides_loss_reaches_the_faces(guidance, faces, guided
         assert all(torch.isfinite(part) for part in parts.values())
 
 
+def test_every_guide_counts_alike_whatever_the_scale_of_its_features(guided, faces):
+    data = load_packed(faces)
+    torch.manual_seed(2)
+    quiet, loud = (JudgeNetwork(JudgeConfig(data.emotions, 16, 1, (8, 12))).eval() for _ in range(2))
+    with torch.no_grad():
+        loud.norm.weight.mul_(50)
+    made = Guidance(guided.guide, [quiet, loud], "cpu", ALONE)
+    made.measure(data, "cpu")
+    images = torch.from_numpy(data.images).float().div(127.5).sub(1)
+    with torch.no_grad():
+        features = made._sets(made.look(images, rng()))[0]
+    spread = [float(part.var(0).sum()) for part in features.split([12, 12], 1)]
+    assert spread == pytest.approx([1, 1], rel=0.3)
+
+
+def test_a_guide_that_is_sure_enough_asks_for_no_more(guidance, faces, guided):
+    batch = BatchSource(load_packed(faces), guided, "cpu").at(0)
+    for slack, reaches in ((0.0, True), (100.0, False)):
+        guidance.recipe = replace(guided.guide, critics=0, moments=0, identity=0, emotion=1.0, slack=slack)
+        drawn = batch.images.clone().requires_grad_()
+        loss, _ = guidance.generator_loss(guidance.look(drawn, rng()), batch)
+        loss.backward()
+        assert drawn.grad is not None
+        assert bool(drawn.grad.any()) is reaches
+        assert (float(loss.detach()) > 0) is reaches
+
+
 def test_identity_pairs_neighbours(faces, guided):
     batch = BatchSource(load_packed(faces), guided, "cpu").at(0)
     assert torch.equal(batch.latents[0::2], batch.latents[1::2])

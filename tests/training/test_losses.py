@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from training.losses import discriminator_loss, emotion_loss, generator_loss, realness
+from training.losses import discriminator_loss, divergence, emotion_loss, generator_loss, realness
 
 REAL, FAKE = torch.tensor([2.0, -0.5, 0.3]), torch.tensor([-3.0, 0.2, 1.5])
 
@@ -76,3 +76,10 @@ def test_a_relativistic_discriminator_is_read_by_its_differences():
     real, fake = realness("relativistic", REAL + 100, FAKE + 100)
     torch.testing.assert_close(torch.sigmoid(real) + torch.sigmoid(fake), torch.ones(3))
     torch.testing.assert_close(real, REAL - FAKE, atol=1e-4, rtol=1e-4)
+
+
+def test_the_divergence_is_0_at_the_soft_label_and_the_cross_entropy_at_a_hard_one():
+    label = torch.tensor([[0.5, 0.3, 0.2]])
+    torch.testing.assert_close(divergence(label.log() + 3, label), torch.zeros(1), atol=1e-6, rtol=0)
+    hard, logits = torch.eye(3)[:2], torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(divergence(logits, hard).mean(), emotion_loss(logits, hard))
