@@ -39,16 +39,16 @@ def save_start(
     generator: AnyGenerator,
     discriminator: AnyDiscriminator,
     card: Mapping[str, Any],
-    guide: nn.Module | None = None,
+    critics: nn.Module | None = None,
 ) -> None:
     """Write both networks to ``path``, atomically, in half precision.
 
-    ``generator`` is the averaged one: the best there is, and what the next run's begins with. What the critics of a
-    ``guide`` have learned goes along.
+    ``generator`` is the averaged one: the best there is, and what the next run's begins with. What a guide's
+    ``critics`` have learned goes along; what its moments remember does not, for other data have others.
     """
     networks: dict[str, nn.Module] = {"generator": generator, "discriminator": discriminator}
-    if guide is not None:
-        networks["guide"] = guide
+    if critics is not None:
+        networks["critics"] = critics
     tensors = {f"{name}/{key}": part for name, net in networks.items() for key, part in half_precision(net).items()}
     header = {"generator": asdict(generator.config), "discriminator": asdict(discriminator.config), "card": dict(card)}
     with atomic_file(path) as file:
@@ -94,7 +94,7 @@ def start_from(path: Path, trainer: Trainer) -> dict[str, Any]:
         known = {k: v for k, v in theirs.items() if k in own or not k.startswith(_HEAD)}
         _put(path, trainer.discriminator, known | fresh)
         if trainer.guide is not None:
-            _put_guide(trainer.guide, _part(tensors, "guide"))
+            _put_critics(trainer.guide.critics, _part(tensors, "critics"))
         tensors = _part(tensors, "generator")
     for network in (trainer.generator, trainer.average):
         _put(path, network, tensors)
@@ -106,10 +106,10 @@ def start_from(path: Path, trainer: Trainer) -> dict[str, Any]:
     }
 
 
-def _put_guide(guide: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+def _put_critics(critics: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Take what critics have learned, if they were critics of the same guides; new ones learn quickly."""
-    if {key: value.shape for key, value in guide.state_dict().items()} == {k: v.shape for k, v in tensors.items()}:
-        guide.load_state_dict({key: value.float() for key, value in tensors.items()})
+    if {key: value.shape for key, value in critics.state_dict().items()} == {k: v.shape for k, v in tensors.items()}:
+        critics.load_state_dict({key: value.float() for key, value in tensors.items()})
 
 
 def _tuples(config: Mapping[str, Any]) -> dict[str, Any]:
