@@ -10,14 +10,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
+from safetensors.torch import save_file
 
-from model import FaceRequest, FaceSampler, default_weights
+from model import FaceRequest, FaceSampler
 from model.classic import ConvolutionalDiscriminator, ConvolutionalGenerator, DenseDiscriminator, DenseGenerator
 from model.discriminator import Discriminator, DiscriminatorConfig
 from model.emotions import FER2013, EmotionError, EmotionMix
 from model.generator import Generator, GeneratorConfig
 from model.networks import build_discriminator, build_generator
-from model.weights import load_generator, save_weights
+from model.weights import _digest, load_generator, save_weights
 
 CLASSIC = ("dense", "convolutional")
 DIGITS = tuple("0123456789")
@@ -168,13 +169,21 @@ def test_what_is_saved_is_what_is_loaded(kind, tmp_path):
     torch.testing.assert_close(loaded(latent, emotion), generator.eval()(latent, emotion))
 
 
-def test_weights_from_before_there_were_architectures_still_load():
-    with safe_open(default_weights(), framework="pt") as file:
+def test_weights_from_before_there_were_architectures_still_load(tmp_path):
+    path = tmp_path / "old.safetensors"
+    torch.manual_seed(0)
+    save_weights(path, Generator(GeneratorConfig(16, 1, DIGITS, 6, 4, (12, 8))), {})
+    with safe_open(path, framework="pt") as file:
         header = json.loads(file.metadata()["emoface"])
-    assert "architecture" not in header["config"]
-    generator, _, sha256 = load_generator(default_weights())
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no dictionary)
+    for later in ("architecture", "unconditional_blocks"):
+        del header["config"][later]
+    header["sha256"] = _digest(tensors, header["config"], header["card"])
+    save_file(tensors, path, {"emoface": json.dumps(header)})
+    generator, _, sha256 = load_generator(path)
     assert sha256 == header["sha256"]
     assert type(generator) is Generator
+    assert generator.config.architecture == "residual"
 
 
 @pytest.mark.parametrize("kind", CLASSIC)
