@@ -206,7 +206,7 @@ def judge_accuracy(judge: Judge, data: PackedDataset) -> dict[str, float]:
 
 
 def shipped(name: str) -> Path:
-    """Return the file of a judge or guide that ships with emoface."""
+    """Return the file that ships with emoface under a name: of weights, a pair to start from, a judge or a guide."""
     return Path(__file__).resolve().parents[1] / "weights" / f"{name}.safetensors"
 
 

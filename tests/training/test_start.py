@@ -16,7 +16,9 @@ from model import FaceSampler
 from model.emotions import FERPLUS
 from model.weights import load_generator
 from training.data.packed import DatasetWriter, load_packed
+from training.judge import shipped
 from training.loop import train
+from training.recipe import load_recipe
 from training.snapshot import START, STATE
 from training.start import StartError, start_from
 from training.trainer import Trainer
@@ -209,3 +211,12 @@ def test_the_command_line_starts_from_a_file_and_tells_of_another_vocabulary(fac
     assert done.exit_code == 1
     assert "contempt; prepare the data with the same emotions" in done.stderr
     assert not (tmp_path / "eight" / STATE).exists()
+
+
+def test_the_pair_that_ships_goes_on_with_the_weights_that_ship():
+    recipe = load_recipe("fer48-guided")
+    alone = replace(recipe, guide=replace(recipe.guide, kinds=()))
+    trainer = _trainer(alone, FERPLUS, 48)
+    start, weights = (shipped(name) for name in ("fer48-train", "fer48"))
+    assert start_from(start, trainer)["discriminator"] is True
+    _assert_halved(trainer.generator, load_generator(weights)[0].state_dict())
