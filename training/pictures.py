@@ -89,6 +89,8 @@ def curves(path: Path, lines: Sequence[Mapping[str, Any]], scores: Sequence[Mapp
         points = sorted((score["images_seen"] / 1000, score[key]) for score in scores if key in score)
         axis.plot(*zip(*points, strict=True), marker="o", markersize=3)
         _name(axis, key, "thousand images seen")
+    for axis in axes[len(panels) + len(shown) :]:
+        axis.remove()
     figure.savefig(path, dpi=100)
 
 
