@@ -30,6 +30,7 @@ import torch
 from model import FaceSampler
 from model.sampler import choose_device
 from model.weights import load_generator
+from training.curves import comparison
 from training.data.atomic import atomic_file
 from training.data.packed import load_packed
 from training.evaluate import draw_people, face_figures, identity_figures
@@ -37,7 +38,6 @@ from training.identity import Embedder, load_embedder
 from training.judge import Judge, shipped_judges
 from training.loop import train
 from training.memory import keep_freed_memory
-from training.pictures import comparison
 from training.recipe import Recipe, load_recipe
 from training.reference import Reference
 from training.snapshot import STATE, saved_images

@@ -11,11 +11,12 @@ import numpy as np
 
 from model.emotions import EmotionMix
 from model.sampler import FaceRequest, FaceSampler, latent
+from model.sheet import sheet
 from training.card import headline, markdown
+from training.curves import curves
 from training.data.atomic import atomic_file
 from training.evaluate import INTENSITIES, draw_people
 from training.neighbours import nearest_training_faces
-from training.pictures import curves, sheet
 from training.reference import Faces
 
 _PEOPLE: Final = range(8)

@@ -21,11 +21,11 @@ from model.emotions import EmotionMix
 from model.files import write_whole
 from model.generator import AnyGenerator
 from model.sampler import FaceRequest, FaceSampler
+from model.sheet import sheet
 from model.weights import save_weights
 from training.batches import BatchSource
 from training.data.atomic import atomic_file
 from training.data.packed import PackedDataset
-from training.pictures import sheet
 from training.recipe import Recipe, recipe_from_dict
 from training.start import save_start
 from training.trainer import Trainer
