@@ -55,7 +55,7 @@ def generate(
         str | None, typer.Option(help="Who it is: a whole number or any text; without it one is drawn and told.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="File to write (.png, .webp, .jpg); - for stdout.")
+        Path | None, typer.Option("--out", "-o", help="File to write (.png, .webp, .jpg, .avif); - for stdout.")
     ] = None,
     intensity: Annotated[float, typer.Option(help="0 is neutral, 1 the emotion, up to 1.5.")] = 1.0,
     truncation: Annotated[
@@ -74,6 +74,8 @@ def generate(
     import secrets
 
     from model import EmotionMix, FaceRequest, FaceSampler, WeightsError, encode_face
+    from model.emotions import read_mix
+    from model.encode import SUFFIXES
     from model.files import write_whole
     from model.provenance import describe
     from model.sampler import DEFAULT_TRUNCATION
@@ -82,14 +84,13 @@ def generate(
     if seed is not None and re.fullmatch(r"-?(0|[1-9][0-9]*)", seed):
         person = int(seed)  # a number out of range is a mistake, not a name
     psi = DEFAULT_TRUNCATION if truncation is None else truncation
-    formats = {".png": "png", ".webp": "webp", ".jpg": "jpeg", ".jpeg": "jpeg"}
     out = out or Path("face.png")
-    format = "png" if str(out) == "-" else formats.get(out.suffix.lower())
+    format = "png" if str(out) == "-" else SUFFIXES.get(out.suffix.lower().lstrip("."))
     if format is None:
-        fail(f"cannot tell the picture format of {str(out)!r}; end it in one of {', '.join(formats)}.")
+        fail(f"cannot tell the picture format of {str(out)!r}; end it in one of .{', .'.join(SUFFIXES)}.")
     try:
         sampler = FaceSampler.load(weights, device)
-        request = FaceRequest(EmotionMix.parse(_mix(emotion), sampler.emotions), person, intensity, psi)
+        request = FaceRequest(EmotionMix.parse(read_mix(emotion), sampler.emotions), person, intensity, psi)
         picture = encode_face(sampler.sample([request])[0], size, format, describe(sampler, request))
         if str(out) == "-":
             sys.stdout.buffer.write(picture)
@@ -100,20 +101,6 @@ def generate(
     except (WeightsError, ValueError) as error:
         fail(error)
     typer.echo(f"{out}: {request.mix}, seed {request.seed}", err=True)
-
-
-def _mix(text: str) -> str | dict[str, float]:
-    """Read ``happy`` or ``happy=0.7,surprise=0.3``. Raises ValueError with one sentence."""
-    if "=" not in text:
-        return text
-    mix: dict[str, float] = {}
-    for part in text.split(","):
-        name, _, weight = part.partition("=")
-        try:
-            mix[name.strip()] = mix.get(name.strip(), 0.0) + float(weight)
-        except ValueError:
-            raise ValueError(f"{part!r} is no emotion=weight; write a mix like happy=0.7,surprise=0.3.") from None
-    return mix
 
 
 for verb in (train, evaluate, judge):

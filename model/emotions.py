@@ -76,6 +76,26 @@ def canonical_emotion(name: str, vocabulary: Sequence[str]) -> str:
     return key
 
 
+def read_mix(text: str) -> str | dict[str, float]:
+    """Read ``happy`` or ``happy=0.7,surprise=0.3``, as :class:`EmotionMix` writes itself, for :meth:`EmotionMix.parse`.
+
+    Raises:
+        EmotionError: a part is no name with a weight; one sentence.
+    """
+    if "=" not in text:
+        return text
+    mix: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, weight = part.partition("=")
+        try:
+            mix[name.strip()] = mix.get(name.strip(), 0.0) + float(weight)
+        except ValueError:
+            raise EmotionError(
+                f"{part[:40]!r} is no emotion=weight; write a mix like happy=0.7,surprise=0.3."
+            ) from None
+    return mix
+
+
 @dataclass(frozen=True, slots=True)
 class EmotionMix:
     """Weights over emotions that sum to 1, in the vocabulary's order, without zeros. Hashable.
@@ -132,6 +152,29 @@ class EmotionMix:
             neutral.get(name, 0.0) + intensity * (mix.get(name, 0.0) - neutral.get(name, 0.0)) for name in vocabulary
         ]
         return np.asarray(values, dtype=np.float32)
+
+    def towards(
+        self, other: EmotionMix, part: float, intensities: tuple[float, float], vocabulary: Sequence[str]
+    ) -> tuple[EmotionMix, float]:
+        """Return the mix, and its intensity, on the straight line from this condition to another.
+
+        Args:
+            other: where the line ends.
+            part: 0 (here) to 1 (there).
+            intensities: here and there.
+            vocabulary: of both.
+
+        The condition of what is returned is the weighted mean of both conditions (:meth:`vector`).
+        """
+        here, there = (1 - part) * intensities[0], part * intensities[1]
+        if here + there <= 0:
+            return (self if part < 0.5 else other), 0.0
+        parts = [(name, weight * here) for name, weight in self.weights]
+        parts += [(name, weight * there) for name, weight in other.weights]
+        total = math.fsum(weight for _, weight in parts)
+        sums = {known: math.fsum(weight for name, weight in parts if name == known) / total for known in vocabulary}
+        mix = EmotionMix(tuple((name, weight) for name, weight in sums.items() if weight > 0))
+        return mix, min(here + there, max(intensities))  # the sum may round to more than both
 
     def __str__(self) -> str:
         """The mix as the command line reads it, exact: ``happy``, or ``happy=0.7,surprise=0.3``."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -14,7 +15,25 @@ from PIL.PngImagePlugin import PngInfo
 #: The keyword under which PNG keeps an XMP packet (Adobe, XMP Specification Part 3, section 1.1.5).
 XMP_KEY: Final = "XML:com.adobe.xmp"
 
-FORMATS: Final[Mapping[str, str]] = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
+#: Formats and their media types.
+FORMATS: Final[Mapping[str, str]] = {
+    "png": "image/png",
+    "webp": "image/webp",
+    "jpeg": "image/jpeg",
+    "avif": "image/avif",
+}
+#: Endings of file names and addresses, and their formats.
+SUFFIXES: Final[Mapping[str, str]] = {"png": "png", "webp": "webp", "jpg": "jpeg", "jpeg": "jpeg", "avif": "avif"}
+#: What writes the files: other versions may write other bytes for the same pixels.
+ENCODER: Final = f"pillow-{PIL.__version__}"
+
+
+def png_info(text: Mapping[str, str]) -> PngInfo:
+    """Return text chunks (keyword to text) as Pillow takes them."""
+    info = PngInfo()
+    for key, value in text.items():
+        info.add_itxt(key, value)
+    return info
 
 
 def encode_face(
@@ -25,7 +44,7 @@ def encode_face(
     Args:
         pixels: uint8 ``[H, W, 1 or 3]``.
         size: pixels a side of the picture, Lanczos-resampled; None keeps the face's own.
-        format: a key of :data:`FORMATS`. PNG and WebP are lossless; JPEG has quality 95.
+        format: a key of :data:`FORMATS`. PNG and WebP are lossless; JPEG has quality 95, AVIF 90.
         text: PNG text chunks (keyword to text); the other formats carry only what stands under :data:`XMP_KEY`.
 
     Returns:
@@ -38,15 +57,15 @@ def encode_face(
     text = text or {}
     xmp = text.get(XMP_KEY, "").encode()
     if format == "png":
-        info = PngInfo()
-        for key, value in text.items():
-            info.add_itxt(key, value)
         # Level 6 writes no larger files than 9 on faces of this size and takes a third of its time.
-        image.save(out, "PNG", pnginfo=info, compress_level=6)
+        image.save(out, "PNG", pnginfo=png_info(text), compress_level=6)
     elif format == "webp":
         image.save(out, "WEBP", lossless=True, quality=50, method=2, xmp=xmp)
     elif format == "jpeg":
         image.save(out, "JPEG", quality=95, xmp=xmp)
+    elif format == "avif":
+        sampling = "4:0:0" if image.mode == "L" else "4:4:4"
+        image.save(out, "AVIF", quality=90, subsampling=sampling, speed=8, max_threads=1, xmp=xmp)
     else:
         raise ValueError(f"unknown picture format {format!r}; known: {', '.join(FORMATS)}.")
     return out.getvalue()

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import RedirectResponse
 
 from model import FaceSampler
 from model.provenance import describe
-from service.api import emotions, generate, health
+from service.api import batch, emotions, faces, generate, grid, health, models, morph, openai, verify
+from service.api.answer import HEADERS
 from service.api.errors import add_problem_handlers
 from service.engine import Engine, Sampler
 from service.security import BodyLimit
@@ -29,12 +31,13 @@ what is allowed.
 """
 
 
-def create_app(settings: Settings, sampler: Sampler | None = None) -> FastAPI:
+def create_app(settings: Settings, sampler: Sampler | None = None, died: Callable[[], None] = lambda: None) -> FastAPI:
     """Build the service.
 
     Args:
         settings: see :class:`Settings`.
         sampler: draws the faces; None loads ``settings.weights`` onto ``settings.device``, here and once.
+        died: called on the event loop when the inference thread has ended: nothing will be drawn any more.
 
     Raises:
         WeightsError: the weights cannot be used.
@@ -49,6 +52,9 @@ def create_app(settings: Settings, sampler: Sampler | None = None) -> FastAPI:
             limit=settings.queue_limit,
             encoder_threads=settings.encoder_threads,
             describe=partial(describe, loaded),
+            cache_bytes=settings.cache_mib * 2**20,
+            deadline=settings.deadline_seconds,
+            died=died,
         )
         app.state.engine = engine
         engine.start()
@@ -68,9 +74,14 @@ def create_app(settings: Settings, sampler: Sampler | None = None) -> FastAPI:
         swagger_ui_parameters={"tryItOutEnabled": True, "validatorUrl": None, "displayRequestDuration": True},
     )
     app.state.sampler = loaded
+    app.state.settings = settings
     add_problem_handlers(app)
-    app.add_middleware(BodyLimit)
-    for capability in (generate, emotions, health):
+    app.add_middleware(BodyLimit, others={"/verify": verify.MAX_PICTURE})
+    # Faces are for any page to show; what changes nothing here is safe to ask for from anywhere.
+    app.add_middleware(
+        CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "HEAD"], expose_headers=[*HEADERS, "Retry-After"]
+    )
+    for capability in (generate, faces, batch, grid, morph, emotions, models, verify, openai, health):
         app.include_router(capability.router)
 
     @app.get("/", include_in_schema=False)

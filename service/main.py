@@ -6,6 +6,7 @@ import errno
 import signal
 import socket
 import sys
+import threading
 from types import FrameType
 from typing import Any
 
@@ -22,7 +23,7 @@ class _Stop(BaseException):
 
 
 class _Refused(Exception):
-    """The service cannot start; the text is one sentence for the user."""
+    """The service cannot start, or not go on; the text is one sentence for the user."""
 
 
 def run(**given: Any) -> int:
@@ -38,7 +39,7 @@ def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT. Call it from the main thread.
 
     Returns:
-        The exit code: 0 after a signal; 1, after one sentence on standard error, if it could not start.
+        The exit code: 0 after a signal; 1, after one sentence on standard error, if it could not start or go on.
     """
     # uvicorn handles signals while it runs and raises them again when it is done, which would end the process
     # with the signal's code instead of 0. And a signal must work in the seconds before, while torch loads.
@@ -76,9 +77,16 @@ def _serve(settings: Settings) -> int:
         except Exception as error:
             reason = str(error).partition("\n")[0]
             raise _Refused(f"{sampler.name} draws no face on {sampler.device}: {reason}.") from error
+        died = threading.Event()
+
+        def end() -> None:
+            """Stop with an error, so that whoever supervises the process starts it again."""
+            died.set()
+            server.should_exit = True
+
         server = uvicorn.Server(
             uvicorn.Config(
-                create_app(settings, sampler),
+                create_app(settings, sampler, died=end),
                 log_level=settings.log_level,
                 access_log=False,
                 server_header=False,
@@ -93,6 +101,8 @@ def _serve(settings: Settings) -> int:
             raise _Refused(_why(error, settings.host, settings.port)) from error
         _announce(settings.host, listener.getsockname()[1], f"{sampler.name} on {sampler.device}")
         server.run(sockets=[listener])
+        if died.is_set():
+            raise _Refused("the inference thread has ended; the log says why. Start the service again.")
         return 0 if server.started else 1
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from starlette.datastructures import Headers
@@ -16,22 +18,25 @@ MAX_BODY: Final = 64 * 1024
 class BodyLimit:
     """ASGI middleware: 413 for a body over the limit, whether it is announced or streamed.
 
-    FastAPI's own ``max_body_size`` answers an announced length in plain text, past all error handlers.
+    ``limit`` is bytes; ``others`` are the limits of addresses that take more. FastAPI's own ``max_body_size`` answers
+    an announced length in plain text, past all error handlers.
     """
 
-    def __init__(self, app: ASGIApp, limit: int = MAX_BODY) -> None:
+    def __init__(self, app: ASGIApp, limit: int = MAX_BODY, others: Mapping[str, int] = MappingProxyType({})) -> None:
         self._app = app
         self._limit = limit
+        self._others = others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count the body while the application reads it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        problem = Problem(413, f"The body may have at most {self._limit} bytes.")
+        limit = self._others.get(scope["path"], self._limit)
+        problem = Problem(413, f"The body may have at most {limit} bytes.")
         length = Headers(scope=scope).get("content-length", "")
         # A length that is no number has been refused by the HTTP parser, and a long one is over any limit.
-        if length.isdecimal() and (len(length) > 18 or int(length) > self._limit):
+        if length.isdecimal() and (len(length) > 18 or int(length) > limit):
             await problem_response(problem)(scope, receive, send)
             return
         seen = 0
@@ -40,7 +45,7 @@ class BodyLimit:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
-            if seen > self._limit:
+            if seen > limit:
                 raise problem
             return message
 

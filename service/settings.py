@@ -38,6 +38,17 @@ class Settings(BaseSettings):
         int, Field(ge=1, le=1_000_000, description="how many faces may be in work or wait, from 1 to 1000000")
     ] = 1024
     encoder_threads: Annotated[int, Field(ge=1, le=64, description="how many threads encode images, from 1 to 64")] = 2
+    cache_mib: Annotated[
+        int, Field(ge=0, le=1_048_576, description="how many MiB of pictures are kept ready, from 0 to 1048576")
+    ] = 64
+    deadline_seconds: Annotated[
+        float,
+        Field(gt=0, le=3600, description="after how many seconds a face that is not ready is given up, up to 3600"),
+    ] = 30.0
+    face_max_age: Annotated[
+        int,
+        Field(ge=0, le=31536000, description="how many seconds browsers may keep GET /faces, from 0 to 31536000"),
+    ] = 31536000
     grace_seconds: Annotated[
         int,
         Field(ge=0, le=3600, description="how many seconds open requests get at shutdown, from 0 to 3600"),

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 
 from service.api.errors import Problem
 from service.engine import Engine, Sampler
+from service.settings import Settings
 
 
 def _engine(request: Request) -> Engine:
@@ -16,6 +17,10 @@ def _engine(request: Request) -> Engine:
 
 def _sampler(request: Request) -> Sampler:
     return cast(Sampler, request.app.state.sampler)
+
+
+def _settings(request: Request) -> Settings:
+    return cast(Settings, request.app.state.settings)
 
 
 def json_only(request: Request) -> None:
@@ -32,3 +37,4 @@ def json_only(request: Request) -> None:
 
 EngineDep = Annotated[Engine, Depends(_engine)]
 SamplerDep = Annotated[Sampler, Depends(_sampler)]
+SettingsDep = Annotated[Settings, Depends(_settings)]

@@ -6,6 +6,7 @@ exception into the answer, and none knows what a field allows, which is most of 
 
 from __future__ import annotations
 
+import math
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -16,9 +17,9 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from service.api.schemas import FieldError, GenerateRequest, ProblemDetails
+from service.api.schemas import RULES, RULES_OF, FieldError, GenerateRequest, ProblemDetails
 from service.api.validation import field_errors
-from service.engine import EngineFailed, EngineStopped, QueueFull
+from service.engine import DeadlineExceeded, EngineFailed, EngineStopped, QueueFull
 
 MEDIA_TYPE: Final = "application/problem+json"
 # RFC 9110's names, which Python has from 3.13 on.
@@ -46,20 +47,44 @@ def invalid(errors: list[FieldError]) -> Problem:
     return Problem(422, errors[0].detail + more, errors=errors)
 
 
-def problem_response(problem: HTTPException) -> Response:
-    """Write a problem down."""
-    details = ProblemDetails(
+def as_problem(error: Exception) -> Problem:
+    """Return what a client is told of an exception; of a bug, nothing."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, HTTPException):
+        detail = _FRAMEWORK.get(error.status_code) or error.detail
+        return Problem(error.status_code, detail, headers=dict(error.headers or {}))
+    if isinstance(error, QueueFull | DeadlineExceeded):
+        seconds = max(1, math.ceil(error.seconds))
+        what = "Too many faces are waiting" if isinstance(error, QueueFull) else "The face was not ready in time"
+        when = "a second" if seconds == 1 else f"{seconds} seconds"
+        return Problem(503, f"{what}; try again in {when}.", headers={"Retry-After": str(seconds)})
+    if isinstance(error, EngineStopped):
+        return Problem(503, "No face can be drawn at the moment; /readyz says when it can.")
+    # The server's error log has the traceback; the answer has nothing of it.
+    return Problem(500, "Something went wrong in the service; the request may be sent again.")
+
+
+def problem_details(problem: Problem) -> ProblemDetails:
+    """Return what a problem's answer says."""
+    return ProblemDetails(
         title=_title(problem.status_code),
         status=problem.status_code,
         detail=problem.detail or HTTPStatus(problem.status_code).description,
-        errors=getattr(problem, "errors", None),
+        errors=problem.errors,
     )
-    return Response(
-        details.model_dump_json(exclude_none=True),
-        problem.status_code,
-        problem.headers,
-        media_type=MEDIA_TYPE,
-    )
+
+
+def problem_response(problem: Problem, address: str = "") -> Response:
+    """Write a problem down; at an ``address`` of OpenAI's, where its clients look for the sentence too."""
+    details = problem_details(problem)
+    if address.startswith("/v1/"):
+        details.error = {
+            "message": details.detail,
+            "type": "invalid_request_error" if details.status < 500 else "server_error",
+        }
+    content = details.model_dump_json(exclude_none=True)
+    return Response(content, problem.status_code, problem.headers, media_type=MEDIA_TYPE)
 
 
 def _title(status: int) -> str:
@@ -74,40 +99,22 @@ _FRAMEWORK = {
 }
 
 
-async def _on_http(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    if not isinstance(error, Problem) and error.status_code in _FRAMEWORK:
-        error = Problem(error.status_code, _FRAMEWORK[error.status_code], headers=dict(error.headers or {}))
-    return problem_response(error)
+async def _on_error(request: Request, error: Exception) -> Response:
+    return problem_response(as_problem(error), request.url.path)
 
 
-async def _on_invalid(_: Request, error: Exception) -> Response:
+async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return problem_response(invalid(field_errors(error.errors())))
-
-
-async def _on_full(_: Request, __: Exception) -> Response:
-    detail = "Too many faces are waiting; try again in a second."
-    return problem_response(Problem(503, detail, headers={"Retry-After": "1"}))
-
-
-async def _on_stopped(_: Request, __: Exception) -> Response:
-    return problem_response(Problem(503, "No face can be drawn at the moment; /readyz says when it can."))
-
-
-async def _on_bug(_: Request, __: Exception) -> Response:
-    # The server's error log has the traceback; the answer has nothing of it.
-    return problem_response(Problem(500, "Something went wrong in the service; the request may be sent again."))
+    rules = RULES_OF.get(request.url.path, RULES)
+    return problem_response(invalid(field_errors(error.errors(), rules)), request.url.path)
 
 
 def add_problem_handlers(app: FastAPI) -> None:
     """Make every error of ``app`` a problem, and let its OpenAPI document know the schema."""
-    app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_invalid)
-    app.add_exception_handler(QueueFull, _on_full)
-    app.add_exception_handler(EngineStopped, _on_stopped)
-    app.add_exception_handler(EngineFailed, _on_bug)  # logged where it was raised
-    app.add_exception_handler(Exception, _on_bug)
+    handled = (HTTPException, QueueFull, DeadlineExceeded, EngineStopped, EngineFailed, Exception)
+    for kind in handled:  # EngineFailed was logged where it was raised; Exception alone is logged by the server
+        app.add_exception_handler(kind, _on_error)
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:

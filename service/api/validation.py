@@ -8,27 +8,41 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from model import EmotionError, UnknownEmotion
-from service.api.schemas import BRANCHES, FORMATS, RULES, WEIGHT_RULE, FieldError
+from model.encode import SUFFIXES
+from service.api.schemas import BRANCHES, FORMATS, RULES, WEIGHT_RULE, FaceOptions, FieldError
 
 #: More than this many wrong fields are not reported: a mix may have thousands.
 _MOST: Final = 20
 
 
-def field_errors(errors: Sequence[Mapping[str, Any]]) -> list[FieldError]:
-    """Translate what pydantic found wrong with a body of :class:`~service.api.schemas.GenerateRequest`."""
-    return [_field_error(error) for error in errors[:_MOST]]
+def field_errors(errors: Sequence[Mapping[str, Any]], rules: Mapping[str, str] = RULES) -> list[FieldError]:
+    """Translate what pydantic found wrong with a request, with its body, path or query; ``rules`` are its fields'."""
+    return [_field_error(error, rules) for error in errors[:_MOST]]
 
 
-def emotion_error(error: EmotionError, emotion: str | Mapping[str, float], vocabulary: Sequence[str]) -> FieldError:
-    """Translate what the model found wrong with an emotion."""
+def emotion_error(
+    error: EmotionError,
+    emotion: str | Mapping[str, float],
+    vocabulary: Sequence[str],
+    *,
+    where: str = "body",
+    name: str = "emotion",
+) -> FieldError:
+    """Translate what the model found wrong with an emotion that stood in the ``body``, ``path`` or ``query``."""
     sentence = str(error)
     inside = isinstance(error, UnknownEmotion) and not isinstance(emotion, str)
-    path = ("emotion", error.name) if inside and isinstance(error, UnknownEmotion) else ("emotion",)
-    return FieldError(pointer=_pointer(path), detail=sentence[:1].upper() + sentence[1:], allowed=list(vocabulary))
+    path = (name, error.name) if inside and isinstance(error, UnknownEmotion) else (name,)
+    return FieldError(**_place(where, path), detail=sentence[:1].upper() + sentence[1:], allowed=list(vocabulary))
 
 
-def _field_error(error: Mapping[str, Any]) -> FieldError:
-    kind, path = str(error["type"]), _path(error["loc"])
+def model_error(model: str, loaded: str, *, where: str = "body") -> FieldError:
+    """Say that the weights that were asked for are not those that are ``loaded``."""
+    detail = f"No weights called {model[:80]!r} are loaded; {loaded} are."
+    return FieldError(**_place(where, ("model",)), detail=detail, allowed=[loaded.partition("@")[0], loaded])
+
+
+def _field_error(error: Mapping[str, Any], rules: Mapping[str, str]) -> FieldError:
+    kind, where, path = str(error["type"]), str(error["loc"][0]), _path(error["loc"])
     if kind == "json_invalid":
         reason = str(error["ctx"]["error"])
         return FieldError(
@@ -37,39 +51,45 @@ def _field_error(error: Mapping[str, Any]) -> FieldError:
             allowed="a JSON object",
         )
     if not path:
-        return FieldError(pointer="#", detail="The body must be a JSON object with known fields.", allowed=list(RULES))
-    field, pointer = str(path[0]), _pointer(path)
+        return FieldError(pointer="#", detail="The body must be a JSON object with known fields.", allowed=list(rules))
+    field = str(path[0])
     if kind == "extra_forbidden":
+        known = list(FaceOptions.model_fields if where != "body" and rules is RULES else rules)
+        noun = "field" if where == "body" else "parameter"
         return FieldError(
-            pointer=pointer,
-            detail=f"Unknown field {field[:40]!r}{_guess(field, RULES)}.",
-            allowed=list(RULES),
+            **_place(where, path), detail=f"Unknown {noun} {field[:40]!r}{_guess(field, known)}.", allowed=known
         )
     if kind == "missing":
         return FieldError(
-            pointer=pointer, detail=f"{field} is missing: it must be {RULES[field]}.", allowed=RULES[field]
+            **_place(where, path), detail=f"{field} is missing: it must be {rules[field]}.", allowed=rules[field]
         )
     if field == "emotion" and len(path) > 1 and path[-1] != "[key]":
         return FieldError(
-            pointer=pointer,
+            **_place(where, path),
             detail=f"The weight of {str(path[1])[:40]!r} must be {WEIGHT_RULE}.",
             allowed=WEIGHT_RULE,
         )
-    if field == "format":
-        hint = _guess(error["input"], FORMATS) if isinstance(error["input"], str) else ""
-        return FieldError(pointer=pointer, detail=f"format must be {RULES[field]}{hint}.", allowed=list(FORMATS))
-    return FieldError(pointer=_pointer(path[:1]), detail=f"{field} must be {RULES[field]}.", allowed=RULES[field])
+    if field == "format" and rules is RULES:
+        formats = FORMATS if where == "body" else list(SUFFIXES)
+        hint = _guess(error["input"], formats) if isinstance(error["input"], str) else ""
+        return FieldError(
+            **_place(where, path), detail=f"format must be one of {', '.join(formats)}{hint}.", allowed=list(formats)
+        )
+    return FieldError(**_place(where, path[:1]), detail=f"{field} must be {rules[field]}.", allowed=rules[field])
 
 
 def _path(loc: Sequence[str | int]) -> tuple[str | int, ...]:
-    """Drop ``body`` and the branch of a union, which always follows the field's name."""
+    """Drop where it stands and the branch of a union, which always follows the field's name."""
     path = tuple(loc[1:])
     return path[:1] + path[2:] if len(path) > 1 and path[1] in BRANCHES else path
 
 
-def _pointer(path: Sequence[str | int]) -> str:
+def _place(where: str, path: Sequence[str | int]) -> dict[str, str]:
+    """Name a place in the body by a JSON Pointer, one in the address by its parameter."""
+    if where != "body":
+        return {"parameter": str(path[0])[:64]}
     tokens = (str(token)[:64].replace("~", "~0").replace("/", "~1") for token in path)
-    return "#" + "".join("/" + quote(token, errors="replace") for token in tokens)
+    return {"pointer": "#" + "".join("/" + quote(token, errors="replace") for token in tokens)}
 
 
 def _guess(name: str, known: Sequence[str] | Mapping[str, str]) -> str:

@@ -1,6 +1,17 @@
 """Queue -> batch -> sampler -> encoder. The door is :class:`Engine`."""
 
-from service.engine.engine import Engine, EngineFailed, EngineStopped, QueueFull, Sampler
-from service.engine.job import Encoding, ImageFormat
+from service.engine.engine import DeadlineExceeded, Engine, EngineFailed, EngineStopped, QueueFull, Sampler
+from service.engine.job import Encoding, ImageFormat, Picture, Timing
 
-__all__ = ["Encoding", "Engine", "EngineFailed", "EngineStopped", "ImageFormat", "QueueFull", "Sampler"]
+__all__ = [
+    "DeadlineExceeded",
+    "Encoding",
+    "Engine",
+    "EngineFailed",
+    "EngineStopped",
+    "ImageFormat",
+    "Picture",
+    "QueueFull",
+    "Sampler",
+    "Timing",
+]

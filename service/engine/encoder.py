@@ -6,6 +6,7 @@ Pillow lets go of the interpreter lock while it resamples and compresses.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -57,9 +58,12 @@ class Encoder:
         for job, face in pairs:
             if job.answer.cancelled():
                 continue
+            began = time.monotonic()
             try:
                 text = self._describe(job.request) if self._describe else None
-                outcomes.append((job, encode_face(face, job.encoding.size, job.encoding.format, text)))
+                content = encode_face(face, job.encoding.size, job.encoding.format, text)
+                job.timing.encode = time.monotonic() - began
+                outcomes.append((job, content))
             except Exception as error:  # one face that cannot be written must not take its neighbours with it
                 log.exception("a face could not be encoded as %s", job.encoding)
                 outcomes.append((job, error))

@@ -1,7 +1,8 @@
 """The engine: one inference thread owns the sampler and computes what is queued, in batches.
 
 It takes what is there and never waits for more: the batch grows by itself while the one before is computed. A
-face's pixels do not depend on its batch (:mod:`model.sampler` holds that), so nobody can see the batching.
+face's pixels do not depend on its batch (:mod:`model.sampler` holds that), so nobody can see the batching, and a
+picture that somebody else has asked for is as good as a new one.
 """
 
 from __future__ import annotations
@@ -9,18 +10,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
+from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from model import FaceRequest
 from service.engine.encoder import Encoder
-from service.engine.job import Encoding, Job, Outcome
+from service.engine.job import Encoding, Job, Key, Outcome, Picture
 from service.engine.queue import Closed, JobQueue
 
 log = logging.getLogger(__name__)
+
+_NEWEST: Final = 0.1  # weight of the newest batch in the mean time that a face takes
 
 
 class Sampler(Protocol):
@@ -49,7 +54,19 @@ class Sampler(Protocol):
 
 
 class QueueFull(Exception):
-    """As many faces as allowed are unanswered already."""
+    """As many faces as allowed are unanswered already; ``seconds`` is how long they will take, about."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the queue is full for about {seconds:.1f} s")
+        self.seconds = seconds
+
+
+class DeadlineExceeded(Exception):
+    """The face was not ready in the time that it was given; ``seconds`` is how long what waits will take, about."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"what waits takes about {seconds:.1f} s")
+        self.seconds = seconds
 
 
 class EngineStopped(Exception):
@@ -68,6 +85,9 @@ class Engine:
         limit: how many faces may be unanswered (waiting, computed or encoded) at a time.
         encoder_threads: size of the encoding pool.
         describe: gives the text that is written into a face's file.
+        cache_bytes: how large the pictures that are kept may be, all together; 0 keeps none.
+        deadline: seconds after which a face that is not ready is given up; None waits for ever.
+        died: called on the event loop when the inference thread has ended of something that no batch can be blamed for.
     """
 
     def __init__(
@@ -77,16 +97,23 @@ class Engine:
         limit: int,
         encoder_threads: int,
         describe: Callable[[FaceRequest], Mapping[str, str]] | None = None,
+        cache_bytes: int = 0,
+        deadline: float | None = None,
+        died: Callable[[], None] = lambda: None,
     ) -> None:
         self._sampler = sampler
         self._limit = limit
+        self._deadline = deadline
+        self._died = died
         self._queue = JobQueue()
         self._encoder = Encoder(encoder_threads, self._deliver, describe)
         # A daemon, so that a sampler that hangs cannot keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="emoface-inference", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
-        #: Touched on the event loop only, hence without a lock.
-        self._unanswered: set[Job] = set()
+        self._seconds_a_face = 0.0  # written by the inference thread alone
+        # Both touched on the event loop only, hence without a lock.
+        self._flights: dict[Key, Job] = {}
+        self._cache: LRUCache[Key, bytes] = LRUCache(cache_bytes, getsizeof=len)
 
     @property
     def alive(self) -> bool:
@@ -95,8 +122,13 @@ class Engine:
 
     @property
     def unanswered(self) -> int:
-        """How many faces somebody waits for."""
-        return len(self._unanswered)
+        """How many different faces somebody waits for."""
+        return len(self._flights)
+
+    @property
+    def backlog(self) -> float:
+        """Seconds that what is unanswered will take, about."""
+        return self._seconds_a_face * len(self._flights)
 
     def start(self) -> None:
         """Start the inference thread. Call it once, on the event loop that will await :meth:`face`."""
@@ -113,36 +145,58 @@ class Engine:
             self._thread.join(seconds)
         self._encoder.close()
 
-    async def face(self, request: FaceRequest, encoding: Encoding) -> bytes:
-        """Return the image file of one face. Cancelling the wait takes the face out of the queue.
+    async def face(self, request: FaceRequest, encoding: Encoding) -> Picture:
+        """Return the image file of one face.
+
+        A picture that was made lately is taken from the cache, and who asks for one that is being made waits for that
+        one. When nobody waits any more, because all were cancelled or late, the face is taken out of the queue.
 
         Raises:
             QueueFull: as many faces as allowed are unanswered.
+            DeadlineExceeded: it took too long.
             EngineStopped: the inference thread has ended.
             EngineFailed: computing or encoding this face raised.
         """
-        if len(self._unanswered) >= self._limit:
-            raise QueueFull
-        job = Job(request, encoding, asyncio.get_running_loop().create_future())
+        key = (request, encoding)
+        ready = self._cache.get(key)
+        if ready is not None:
+            return Picture(ready)
+        job = self._flights.get(key) or self._launch(request, encoding)
+        job.waiting += 1
+        try:
+            async with asyncio.timeout(self._deadline):
+                # Shielded: one who leaves must not take the face from the others.
+                return Picture(await asyncio.shield(job.answer), job.timing)
+        except TimeoutError:
+            raise DeadlineExceeded(self.backlog) from None
+        finally:
+            job.waiting -= 1
+            if not job.waiting and not job.answer.done():
+                job.answer.cancel()
+                self._queue.discard(job)
+            if job.answer.done() and self._flights.get(key) is job:
+                del self._flights[key]
+
+    def _launch(self, request: FaceRequest, encoding: Encoding) -> Job:
+        if len(self._flights) >= self._limit:
+            raise QueueFull(self.backlog)
+        job = Job(request, encoding, asyncio.get_running_loop().create_future(), time.monotonic())
         try:
             self._queue.put(job)
         except Closed:
             raise EngineStopped from None
-        self._unanswered.add(job)
-        try:
-            return await job.answer
-        finally:
-            self._unanswered.discard(job)
-            if job.answer.cancelled():
-                self._queue.discard(job)
+        self._flights[job.key] = job
+        return job
 
     # ---- on the inference thread ----
 
     def _run(self) -> None:
         batch: Sequence[Job] = ()
+        ended = False
         try:
             while batch := self._queue.take(self._sampler.batch_size):
                 self._compute([job for job in batch if not job.answer.cancelled()])
+            ended = True
         finally:
             # At a stop the queue is empty by now. When something worse than an Exception ends the thread, its
             # batch and all that wait get an answer: nobody waits for ever.
@@ -150,12 +204,20 @@ class Engine:
             while batch:
                 self._deliver([(job, EngineStopped()) for job in batch])
                 batch = self._queue.take(self._sampler.batch_size)
+            if not ended:
+                self._hop(self._died)
 
     def _compute(self, batch: Sequence[Job]) -> None:
         if not batch:
             return
+        began = time.monotonic()
         try:
             pixels = self._sampler.sample([job.request for job in batch])
+            took = time.monotonic() - began
+            for job in batch:
+                job.timing.queue, job.timing.generate = began - job.since, took
+            share = took / self._sampler.batch_size  # of a full batch, which one that is not full costs as much as
+            self._seconds_a_face += (share - self._seconds_a_face) * (_NEWEST if self._seconds_a_face else 1)
             self._encoder.submit(batch, pixels)
         except Exception as error:
             log.exception("a batch of %d faces failed", len(batch))
@@ -165,22 +227,26 @@ class Engine:
 
     def _deliver(self, outcomes: Sequence[Outcome]) -> None:
         """Bring outcomes home in one hop. Called from the inference thread and the encoder's."""
+        self._hop(self._resolve, outcomes)
+
+    def _hop(self, callback: Callable[..., None], *args: object) -> None:
         assert self._loop is not None
         try:
-            self._loop.call_soon_threadsafe(_resolve, outcomes)
+            self._loop.call_soon_threadsafe(callback, *args)
         except RuntimeError:
-            log.debug("%d faces came after the event loop had closed", len(outcomes))
+            log.debug("%s came after the event loop had closed", callback.__name__)
 
-
-def _resolve(outcomes: Sequence[Outcome]) -> None:
-    for job, outcome in outcomes:
-        if job.answer.done():
-            continue
-        if isinstance(outcome, bytes):
-            job.answer.set_result(outcome)
-        elif isinstance(outcome, EngineStopped):
-            job.answer.set_exception(outcome)
-        else:
-            failure = EngineFailed()
-            failure.__cause__ = outcome
-            job.answer.set_exception(failure)
+    def _resolve(self, outcomes: Sequence[Outcome]) -> None:
+        for job, outcome in outcomes:
+            if job.answer.done():
+                continue
+            if isinstance(outcome, bytes):
+                if len(outcome) <= self._cache.maxsize:
+                    self._cache[job.key] = outcome
+                job.answer.set_result(outcome)
+            elif isinstance(outcome, EngineStopped):
+                job.answer.set_exception(outcome)
+            else:
+                failure = EngineFailed()
+                failure.__cause__ = outcome
+                job.answer.set_exception(failure)

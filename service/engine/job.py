@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from model import FaceRequest
 
-ImageFormat = Literal["png", "webp", "jpeg"]
+ImageFormat = Literal["png", "webp", "jpeg", "avif"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +19,43 @@ class Encoding:
     format: ImageFormat = "png"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+#: What decides the bytes of a picture, given the weights.
+Key = tuple[FaceRequest, Encoding]
+
+
+@dataclass(slots=True)
+class Timing:
+    """Seconds that a face spent in each room of the engine."""
+
+    queue: float = 0.0  # from its request until its batch was begun
+    generate: float = 0.0  # the whole batch: a lone face costs as much
+    encode: float = 0.0  # its own picture alone
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image file, and how long it took; ``timing`` is None for one that lay ready."""
+
+    content: bytes
+    timing: Timing | None = None
+
+
+@dataclass(slots=True, eq=False)
 class Job:
-    """One face that somebody waits for. Compared by identity: two people may ask for the same face."""
+    """One face that somebody waits for, or several people who asked for the very same. Compared by identity."""
 
     request: FaceRequest
     encoding: Encoding
     #: Resolved on the event loop with the image's bytes; cancelled when nobody waits any more.
     answer: asyncio.Future[bytes]
+    since: float  # time.monotonic() when it was queued
+    timing: Timing = field(default_factory=Timing)
+    waiting: int = 0  # coroutines that await it; touched on the event loop only
+
+    @property
+    def key(self) -> Key:
+        """What it is known by while it is in flight, and in the cache thereafter."""
+        return self.request, self.encoding
 
 
 #: A job with the image's bytes or what went wrong.

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.emotions import ALIASES, FER2013, FERPLUS, EmotionError, EmotionMix, UnknownEmotion
+from model.emotions import ALIASES, FER2013, FERPLUS, EmotionError, EmotionMix, UnknownEmotion, read_mix
 
 WEIGHTS = st.dictionaries(
     st.sampled_from([*FERPLUS, *ALIASES]), st.floats(0, 1e300, allow_nan=False), min_size=1, max_size=8
@@ -107,3 +107,23 @@ def test_a_mix_is_a_key_and_prints_as_the_command_line_reads_it():
     assert len({EmotionMix.parse("sad", FER2013), EmotionMix.parse({"sadness": 3}, FER2013)}) == 1
     assert str(EmotionMix.parse("joy", FER2013)) == "happy"
     assert str(EmotionMix.parse({"surprise": 1, "happy": 3}, FER2013)) == "happy=0.75,surprise=0.25"
+
+
+_mixes = st.dictionaries(st.sampled_from(FER2013), st.floats(0.01, 10), min_size=1, max_size=4)
+
+
+@given(_mixes, _mixes, st.floats(0, 1), st.floats(0, 1.5), st.floats(0, 1.5))
+def test_the_way_from_mix_to_mix_is_the_straight_line_of_conditions(one, other, part, weak, strong):
+    here, there = (EmotionMix.parse(mix, FER2013) for mix in (one, other))
+    mix, intensity = here.towards(there, part, (weak, strong), FER2013)
+    line = (1 - part) * here.vector(FER2013, weak) + part * there.vector(FER2013, strong)
+    np.testing.assert_allclose(mix.vector(FER2013, intensity), line, atol=1e-5)
+    assert 0 <= intensity <= max(weak, strong)
+
+
+def test_what_a_mix_writes_is_read_again():
+    for text in ("happy", "happy=0.7,surprise=0.3"):
+        assert str(EmotionMix.parse(read_mix(text), FER2013)) == text
+    assert read_mix(" happy = 1 , sad=2,happy=3") == {"happy": 4.0, "sad": 2.0}
+    with pytest.raises(EmotionError, match="'sad=' is no emotion=weight"):
+        read_mix("happy=1,sad=")

@@ -12,7 +12,7 @@ import pytest
 
 from model import EmotionMix, FaceRequest, encode_face
 from model.emotions import FER2013
-from service.engine import Encoding, Engine, EngineFailed, EngineStopped, QueueFull
+from service.engine import DeadlineExceeded, Encoding, Engine, EngineFailed, EngineStopped, Picture, QueueFull
 from tests.service.serving import StubSampler, until
 
 
@@ -21,14 +21,14 @@ def wish(seed: int) -> FaceRequest:
 
 
 def with_engine(
-    test: Callable[[Engine, StubSampler], Awaitable[None]], *, limit: int = 100, batch_size: int = 32
+    test: Callable[[Engine, StubSampler], Awaitable[None]], *, limit: int = 100, batch_size: int = 32, **settings: Any
 ) -> StubSampler:
     """Run a coroutine function against a started engine, and stop the engine whatever happens."""
     sampler = StubSampler()
     sampler.batch_size = batch_size
 
     async def main() -> None:
-        engine = Engine(sampler, limit=limit, encoder_threads=2)
+        engine = Engine(sampler, limit=limit, encoder_threads=2, **settings)
         engine.start()
         try:
             await test(engine, sampler)
@@ -42,14 +42,14 @@ def with_engine(
     return sampler
 
 
-async def ask(engine: Engine, *seeds: int) -> list[asyncio.Task[bytes]]:
+async def ask(engine: Engine, *seeds: int) -> list[asyncio.Task[Picture]]:
     """Ask for faces, and come back when all of them are in the queue."""
     tasks = [asyncio.create_task(engine.face(wish(seed), Encoding())) for seed in seeds]
     await asyncio.sleep(0)
     return tasks
 
 
-async def occupy(engine: Engine, sampler: StubSampler) -> asyncio.Task[bytes]:
+async def occupy(engine: Engine, sampler: StubSampler) -> asyncio.Task[Picture]:
     """Keep the inference thread busy with seed 0 until the gate opens."""
     sampler.gate.clear()
     (task,) = await ask(engine, 0)
@@ -76,7 +76,7 @@ def test_every_face_goes_to_who_asked_for_it() -> None:
         answers = await asyncio.gather(*(engine.face(request, encoding) for request, encoding in wishes))
         for answer, (request, encoding) in zip(answers, wishes, strict=True):
             pixels = StubSampler().sample([request])[0]
-            assert answer == encode_face(pixels, encoding.size, encoding.format)
+            assert answer.content == encode_face(pixels, encoding.size, encoding.format)
 
     with_engine(scenario)
 
@@ -222,7 +222,7 @@ def test_a_batch_comes_home_in_one_hop_and_a_large_face_in_its_own(monkeypatch: 
         real = loop.call_soon_threadsafe
 
         def counting(callback: Any, *args: Any, **kwargs: Any) -> Any:
-            if callback.__module__ == "service.engine.engine":
+            if getattr(callback, "__func__", None) is Engine._resolve:
                 hops.append((threading.current_thread().name.rpartition("_")[0], len(args[0])))
             return real(callback, *args, **kwargs)
 
@@ -249,9 +249,138 @@ def test_small_faces_do_not_wait_for_posters(monkeypatch: pytest.MonkeyPatch) ->
     async def scenario(engine: Engine, sampler: StubSampler) -> None:
         posters = [asyncio.create_task(engine.face(wish(seed), Encoding(1024, "webp"))) for seed in range(5)]
         await asyncio.sleep(0)
-        assert await asyncio.wait_for(engine.face(wish(9), Encoding()), 30) == b"picture"
+        assert (await asyncio.wait_for(engine.face(wish(9), Encoding()), 30)).content == b"picture"
         assert not any(poster.done() for poster in posters)
         gate.set()
-        assert await asyncio.gather(*posters) == [b"picture"] * 5
+        assert [picture.content for picture in await asyncio.gather(*posters)] == [b"picture"] * 5
 
     with_engine(scenario)
+
+
+def test_the_same_face_is_computed_once_for_all_who_ask() -> None:
+    async def scenario(engine: Engine, sampler: StubSampler) -> None:
+        first = await occupy(engine, sampler)
+        same = await ask(engine, 1, 1, 1, 2)
+        assert engine.unanswered == 3
+        sampler.gate.set()
+        one, two, three, other = await asyncio.gather(*same)
+        assert one == two == three != other
+        assert one.timing is not None
+        await first
+        assert engine.unanswered == 0
+
+    assert with_engine(scenario).seeds == [0, 1, 2]
+
+
+def test_a_face_that_several_wait_for_survives_all_of_them_but_one() -> None:
+    async def scenario(engine: Engine, sampler: StubSampler) -> None:
+        first = await occupy(engine, sampler)
+        stays, leaves, *both = await ask(engine, 1, 1, 2, 2)
+        for task in (leaves, *both):
+            task.cancel()
+        await asyncio.wait([leaves, *both])
+        assert engine.unanswered == 2
+        sampler.gate.set()
+        assert (await stays).content
+        await first
+
+    assert with_engine(scenario).seeds == [0, 1]
+
+
+def test_what_fails_for_one_fails_for_all_who_share_it_and_is_not_kept() -> None:
+    async def scenario(engine: Engine, sampler: StubSampler) -> None:
+        await occupy(engine, sampler)
+        sampler.error = RuntimeError("boom")
+        again = await ask(engine, 0, 0)
+        sampler.gate.set()
+        outcomes = await asyncio.gather(*again, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [EngineFailed] * 2
+        assert (await engine.face(wish(0), Encoding())).content
+
+    assert with_engine(scenario, cache_bytes=10**6).seeds == [0, 0]
+
+
+def test_a_picture_made_lately_lies_ready_in_just_its_encoding() -> None:
+    async def scenario(engine: Engine, sampler: StubSampler) -> None:
+        made = await engine.face(wish(1), Encoding())
+        ready = await engine.face(wish(1), Encoding())
+        assert (ready.content, ready.timing) == (made.content, None)
+        assert (await engine.face(wish(1), Encoding(64))).timing is not None
+        assert (await engine.face(wish(1), Encoding(64, "webp"))).timing is not None
+
+    assert with_engine(scenario, cache_bytes=10**6).seeds == [1, 1, 1]
+
+
+def test_the_cache_forgets_what_was_not_asked_for_longest_and_holds_its_bound() -> None:
+    async def scenario(engine: Engine, sampler: StubSampler) -> None:
+        size = max([len((await engine.face(wish(seed), Encoding())).content) for seed in range(4)])
+        bound = engine._cache.maxsize
+        assert 2 * size <= bound < 3 * size
+        sampler.batches.clear()
+        for seed in (2, 3, 2, 4, 2, 3):  # 2 and 3 are kept; 4 takes the place of 3, for 2 was asked for after it
+            await engine.face(wish(seed), Encoding())
+            assert engine._cache.currsize <= bound
+
+    plain = len(encode_face(StubSampler().sample([wish(0)])[0]))
+    assert with_engine(scenario, cache_bytes=plain * 5 // 2).seeds == [4, 3]
+
+
+def test_a_picture_larger_than_the_cache_is_answered_and_not_kept() -> None:
+    async def scenario(engine: Engine, sampler: StubSampler) -> None:
+        for _ in range(2):
+            assert (await engine.face(wish(1), Encoding())).timing is not None
+
+    assert with_engine(scenario, cache_bytes=10).seeds == [1, 1]
+
+
+def test_a_late_face_is_given_up_and_not_computed() -> None:
+    async def scenario(engine: Engine, sampler: StubSampler) -> None:
+        first = await occupy(engine, sampler)
+        waiting = await ask(engine, 1, 1, 2)
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [DeadlineExceeded] * 3
+        with pytest.raises(DeadlineExceeded):
+            await first
+        sampler.gate.set()
+        assert (await engine.face(wish(3), Encoding())).content
+
+    assert with_engine(scenario, deadline=0.2).seeds == [0, 3]
+
+
+def test_how_long_what_waits_will_take_is_measured() -> None:
+    async def scenario(engine: Engine, sampler: StubSampler) -> None:
+        first = await occupy(engine, sampler)
+        await asyncio.sleep(0.2)
+        sampler.gate.set()
+        await first
+        sampler.entered.clear()
+        sampler.gate.clear()
+        waiting = await ask(engine, 1, 2, 3)
+        await until(sampler.entered.is_set)
+        assert 0.2 / 4 * 3 <= engine.backlog < 2
+        with pytest.raises(QueueFull) as caught:
+            await engine.face(wish(4), Encoding())
+        assert caught.value.seconds == engine.backlog
+        sampler.gate.set()
+        await asyncio.gather(*waiting)
+
+    with_engine(scenario, limit=3, batch_size=4)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize(("error", "calls"), [(SystemExit("out of the blue"), 1), (RuntimeError("boom"), 0)])
+def test_the_death_of_the_thread_is_told_once_and_a_failed_batch_or_a_stop_is_none(
+    error: BaseException, calls: int
+) -> None:
+    deaths: list[int] = []
+
+    async def scenario(engine: Engine, sampler: StubSampler) -> None:
+        sampler.error = error
+        with pytest.raises((EngineStopped, EngineFailed)):
+            await engine.face(wish(1), Encoding())
+        if calls:
+            await until(lambda: deaths)
+            await until(lambda: not engine.alive)
+
+    with_engine(scenario, died=lambda: deaths.append(1))
+    assert len(deaths) == calls

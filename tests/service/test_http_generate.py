@@ -39,7 +39,7 @@ def picture(response: httpx.Response) -> Image.Image:
     return image
 
 
-@pytest.mark.parametrize("kind", ["png", "webp", "jpeg"])
+@pytest.mark.parametrize("kind", ["png", "webp", "jpeg", "avif"])
 @pytest.mark.parametrize("size", [None, 48, 100, 1024])
 def test_format_and_size(client: httpx.Client, kind: str, size: int | None) -> None:
     body: dict[str, Any] = {"emotion": "happy", "seed": 7, "format": kind}
@@ -129,7 +129,7 @@ def test_same_request_same_bytes_whatever_the_load(client: httpx.Client) -> None
             "seed": shuffle.choice([shuffle.randrange(2**63), f"name {n}"]),
             "intensity": shuffle.choice([0, 0.5, 1, 1.5]),
             "size": shuffle.choice([None, 48, 64, 300]),
-            "format": shuffle.choice(["png", "webp", "jpeg"]),
+            "format": shuffle.choice(["png", "webp", "jpeg", "avif"]),
         }
         for n in range(40)
     ]

@@ -87,7 +87,7 @@ def test_every_wrong_field_is_named_with_what_is_allowed(client: httpx.Client) -
     errors = {error["pointer"]: error for error in body["errors"]}
     assert set(errors) == {"#/seed", "#/size", "#/format", "#/intensty", "#/intensity"}
     assert errors["#/size"]["allowed"] == "a whole number of pixels from 48 to 1024"
-    assert errors["#/format"]["allowed"] == ["png", "webp", "jpeg"]
+    assert errors["#/format"]["allowed"] == ["png", "webp", "jpeg", "avif"]
     assert "did you mean 'intensity'?" in errors["#/intensty"]["detail"]
     assert "(4 more in 'errors'.)" in body["detail"]
 

@@ -59,7 +59,7 @@ def test_every_allowed_request_becomes_a_face_request(body: dict[str, Any]) -> N
     assert math.isclose(sum(weight for _, weight in face.mix.weights), 1.0)
     assert face.mix == EmotionMix.parse(body["emotion"], FER2013)
     assert (face.intensity, face.truncation) == (body.get("intensity", 1.0), body.get("truncation", DEFAULT_TRUNCATION))
-    assert wish.encoding == Encoding(body.get("size"), body.get("format", "png"))
+    assert wish.encoding("avif") == Encoding(body.get("size"), body.get("format", "avif"))
 
 
 @given(st.dictionaries(st.sampled_from([*RULES, "emotoin", "x"]), anything, max_size=5) | anything)

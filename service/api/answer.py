@@ -1,0 +1,140 @@
+"""A face as an HTTP answer: headers, entity tag, what a client that has it already is told, and leaving clients."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Coroutine, Hashable
+from functools import cache
+from importlib.metadata import version
+from typing import Any, Final, TypeVar
+from urllib.parse import quote
+
+from fastapi import Request
+from starlette.responses import Response
+
+from model import FaceRequest
+from model.encode import ENCODER, FORMATS
+from model.provenance import model_tag
+from service.engine import Encoding, Engine, Picture, Sampler
+
+_T = TypeVar("_T")
+
+_MILLISECONDS: Final = 1000
+
+#: What OpenAPI says of the headers of every face.
+HEADERS: Final[dict[str, Any]] = {
+    name: {"description": description, "schema": {"type": "string"}, "example": example}
+    for name, description, example in (
+        ("X-Seed", "The face's seed, percent-encoded (RFC 3986): decoded, a `seed` for the same person.", "7"),
+        (
+            "X-Model",
+            "The weights that drew it: their name, percent-encoded, and the start of their hash.",
+            "fer48@0123456789ab",
+        ),
+        (
+            "ETag",
+            "Names these very bytes: a function of the request, the weights, and what computes and encodes here.",
+            '"5d41402abc4b2a76b9719d911017c592"',
+        ),
+        (
+            "Server-Timing",
+            "Milliseconds in the queue, generating its batch, and encoding it; or `cache` if it lay ready.",
+            "queue;dur=0.1, generate;dur=6.0, encode;dur=0.3",
+        ),
+        ("Content-Disposition", "A name to save the face under.", 'inline; filename="happy-7.png"'),
+    )
+}
+
+
+async def face_response(
+    request: Request, engine: Engine, sampler: Sampler, face: FaceRequest, encoding: Encoding, **headers: str
+) -> Response:
+    """Answer with a face; with 304 and no body where the client's ``If-None-Match`` names it; 499 to nobody.
+
+    ``headers`` are further ones, with ``_`` for ``-``.
+    """
+    told = {
+        "ETag": entity_tag(sampler, face, encoding),
+        "X-Seed": seed_header(face),
+        "X-Model": model_header(sampler),
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
+    if client_has(request, told["ETag"]):
+        return Response(status_code=304, headers=told)
+    picture = await unless_gone(request, engine.face(face, encoding))
+    if picture is None:
+        return Response(status_code=499)  # nobody reads it; the number is nginx's, for the log
+    told["Server-Timing"] = _timing(picture)
+    told["Content-Disposition"] = f'inline; filename="{file_name(face, encoding)}"'
+    return Response(picture.content, headers=told, media_type=FORMATS[encoding.format])
+
+
+def seed_header(face: FaceRequest) -> str:
+    """Return X-Seed: a seed may hold anything, a header may not."""
+    return quote(str(face.seed), safe="")
+
+
+def model_header(sampler: Sampler) -> str:
+    """Return X-Model: the weights' name may hold anything, a header may not."""
+    return quote(model_tag(sampler.name, sampler.sha256), safe="@")
+
+
+def caching(seconds: int) -> str:
+    """Return the Cache-Control of an address that always gives the same bytes; 0 seconds: ask every time."""
+    return f"public, max-age={seconds}, immutable" if seconds else "no-cache"
+
+
+def entity_tag(sampler: Sampler, *what: Hashable) -> str:
+    """Return a strong entity tag (RFC 9110, section 8.8.3), which is known before the face is drawn.
+
+    Equal requests give equal bytes as long as the weights, the device, torch and the encoder stay what they are.
+    """
+    made = (sampler.sha256, sampler.device, _software())
+    return f'"{hashlib.sha256(repr((what, made)).encode()).hexdigest()[:32]}"'
+
+
+@cache
+def _software() -> tuple[str, ...]:
+    return version("torch"), ENCODER
+
+
+def client_has(request: Request, tag: str) -> bool:
+    """Tell whether the client has what it asks for (RFC 9110, section 13.1.2, weak comparison)."""
+    if request.method not in ("GET", "HEAD"):
+        return False
+    held = request.headers.get("if-none-match", "")
+    return held.strip() == "*" or tag in (part.strip().removeprefix("W/") for part in held.split(","))
+
+
+def _timing(picture: Picture) -> str:
+    """Write a picture's timing down (W3C Server Timing)."""
+    if picture.timing is None:
+        return "cache"
+    rooms = ("queue", "generate", "encode")
+    return ", ".join(f"{room};dur={getattr(picture.timing, room) * _MILLISECONDS:.2f}" for room in rooms)
+
+
+def file_name(face: FaceRequest, encoding: Encoding) -> str:
+    """Return a name to save a face under, in ASCII letters, digits, ``-`` and ``_``."""
+    emotion = "-".join(name for name, _ in face.mix.weights)
+    seed = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in str(face.seed))[:64]
+    return f"{emotion}-{seed}.{'jpg' if encoding.format == 'jpeg' else encoding.format}"
+
+
+async def unless_gone(request: Request, work: Coroutine[Any, Any, _T]) -> _T | None:
+    """Await ``work``, but cancel it and return None as soon as the client has left."""
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_left(request))
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        working.cancel()
+        leaving.cancel()
+
+
+async def _left(request: Request) -> None:
+    # The body has been read, so the only thing still to come on this connection is its end.
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
