@@ -15,10 +15,11 @@ from starlette.responses import RedirectResponse
 
 from model import FaceSampler
 from model.provenance import describe
-from service.api import batch, emotions, faces, generate, grid, health, models, morph, openai, verify
+from service.api import batch, emotions, faces, generate, grid, health, metrics, models, morph, openai, verify
 from service.api.answer import HEADERS
 from service.api.errors import add_problem_handlers
 from service.engine import Engine, Sampler
+from service.observability import Metrics, Observed
 from service.security import BodyLimit
 from service.settings import Settings
 
@@ -45,6 +46,8 @@ def create_app(settings: Settings, sampler: Sampler | None = None, died: Callabl
     """
     loaded: Sampler = sampler if sampler is not None else FaceSampler.load(settings.weights, settings.device)
 
+    metrics_of = Metrics(loaded)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         engine = Engine(
@@ -55,7 +58,9 @@ def create_app(settings: Settings, sampler: Sampler | None = None, died: Callabl
             cache_bytes=settings.cache_mib * 2**20,
             deadline=settings.deadline_seconds,
             died=died,
+            watch=metrics_of,
         )
+        metrics_of.follow(engine)
         app.state.engine = engine
         engine.start()
         try:
@@ -75,13 +80,16 @@ def create_app(settings: Settings, sampler: Sampler | None = None, died: Callabl
     )
     app.state.sampler = loaded
     app.state.settings = settings
+    app.state.draining = False
+    app.state.metrics = metrics_of
     add_problem_handlers(app)
     app.add_middleware(BodyLimit, others={"/verify": verify.MAX_PICTURE})
     # Faces are for any page to show; what changes nothing here is safe to ask for from anywhere.
     app.add_middleware(
         CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "HEAD"], expose_headers=[*HEADERS, "Retry-After"]
     )
-    for capability in (generate, faces, batch, grid, morph, emotions, models, verify, openai, health):
+    app.add_middleware(Observed, metrics=metrics_of)  # added last, so that it is outermost
+    for capability in (generate, faces, batch, grid, morph, emotions, models, verify, openai, metrics, health):
         app.include_router(capability.router)
 
     @app.get("/", include_in_schema=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import signal
 import socket
 import sys
@@ -84,10 +85,25 @@ def _serve(settings: Settings) -> int:
             died.set()
             server.should_exit = True
 
-        server = uvicorn.Server(
+        app = create_app(settings, sampler, died=end)
+
+        class Draining(uvicorn.Server):
+            """At the first signal it is not ready any more, and goes on answering until nobody new should come."""
+
+            def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+                if app.state.draining or not settings.drain_seconds:
+                    super().handle_exit(sig, frame)
+                    return
+                app.state.draining = True
+                timer = threading.Timer(settings.drain_seconds, super().handle_exit, (sig, frame))
+                timer.daemon = True
+                timer.start()
+
+        _log(settings)
+        server = Draining(
             uvicorn.Config(
-                create_app(settings, sampler, died=end),
-                log_level=settings.log_level,
+                app,
+                log_config=None,
                 access_log=False,
                 server_header=False,
                 backlog=_BACKLOG,
@@ -104,6 +120,16 @@ def _serve(settings: Settings) -> int:
         if died.is_set():
             raise _Refused("the inference thread has ended; the log says why. Start the service again.")
         return 0 if server.started else 1
+
+
+def _log(settings: Settings) -> None:
+    """Write the log to standard error, a line of JSON each."""
+    from service.observability import JsonLines, access_log
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
+    access_log.setLevel(logging.INFO if settings.access_log else logging.CRITICAL)
 
 
 def _bind(host: str, port: int) -> socket.socket:

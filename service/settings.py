@@ -49,6 +49,14 @@ class Settings(BaseSettings):
         int,
         Field(ge=0, le=31536000, description="how many seconds browsers may keep GET /faces, from 0 to 31536000"),
     ] = 31536000
+    drain_seconds: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=600,
+            description="how many seconds after SIGTERM it still takes requests while /readyz says 503, from 0 to 600",
+        ),
+    ] = 0.0
     grace_seconds: Annotated[
         int,
         Field(ge=0, le=3600, description="how many seconds open requests get at shutdown, from 0 to 3600"),
@@ -57,6 +65,9 @@ class Settings(BaseSettings):
         Literal["debug", "info", "warning", "error"],
         Field(description='"debug", "info", "warning" or "error"'),
     ] = "warning"
+    access_log: Annotated[bool, Field(description="true or false, whether every request leaves a line in the log")] = (
+        True
+    )
 
     @classmethod
     def read(cls, **given: Any) -> Settings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from model.provenance import model_tag
 from service.api.deps import EngineDep, SamplerDep
@@ -20,8 +20,10 @@ async def healthz() -> Health:
 
 
 @router.get("/readyz", summary="Can it draw faces?", operation_id="readyz", responses={**documented(503, _NOT_READY)})
-async def readyz(engine: EngineDep, sampler: SamplerDep) -> Ready:
-    """Answer 200 when the weights are loaded and the inference thread runs, else 503."""
+async def readyz(request: Request, engine: EngineDep, sampler: SamplerDep) -> Ready:
+    """Answer 200 when the weights are loaded, the inference thread runs and the service is not about to end."""
     if not engine.alive:
         raise Problem(503, _NOT_READY)
+    if request.app.state.draining:
+        raise Problem(503, "The service is ending: what is asked for now is answered, but ask another one.")
     return Ready(status="ready", model=model_tag(sampler.name, sampler.sha256), device=sampler.device)

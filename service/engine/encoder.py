@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from model import FaceRequest, encode_face
 from service.engine.job import Job, Outcome
+from service.engine.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -31,12 +32,14 @@ class Encoder:
         self,
         threads: int,
         deliver: Callable[[Sequence[Outcome]], None],
-        describe: Callable[[FaceRequest], Mapping[str, str]] | None = None,
+        describe: Callable[[FaceRequest], Mapping[str, str]] | None,
+        watch: Watch,
     ) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="emoface-encoder")
         self._posters = ThreadPoolExecutor(1, thread_name_prefix="emoface-posters")
         self._deliver = deliver
         self._describe = describe
+        self._watch = watch
 
     def submit(self, jobs: Sequence[Job], pixels: NDArray[np.uint8]) -> None:
         """Take ``pixels`` uint8 ``[len(jobs), H, W, C]``; every job comes out of ``deliver`` once."""
@@ -63,6 +66,7 @@ class Encoder:
                 text = self._describe(job.request) if self._describe else None
                 content = encode_face(face, job.encoding.size, job.encoding.format, text)
                 job.timing.encode = time.monotonic() - began
+                self._watch.encoded(job.timing.encode)
                 outcomes.append((job, content))
             except Exception as error:  # one face that cannot be written must not take its neighbours with it
                 log.exception("a face could not be encoded as %s", job.encoding)

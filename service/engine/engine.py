@@ -22,6 +22,7 @@ from model import FaceRequest
 from service.engine.encoder import Encoder
 from service.engine.job import Encoding, Job, Key, Outcome, Picture
 from service.engine.queue import Closed, JobQueue
+from service.engine.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +88,7 @@ class Engine:
         describe: gives the text that is written into a face's file.
         cache_bytes: how large the pictures that are kept may be, all together; 0 keeps none.
         deadline: seconds after which a face that is not ready is given up; None waits for ever.
+        watch: is told what happens.
         died: called on the event loop when the inference thread has ended of something that no batch can be blamed for.
     """
 
@@ -100,13 +102,15 @@ class Engine:
         cache_bytes: int = 0,
         deadline: float | None = None,
         died: Callable[[], None] = lambda: None,
+        watch: Watch | None = None,
     ) -> None:
         self._sampler = sampler
         self._limit = limit
         self._deadline = deadline
         self._died = died
+        self._watch = watch or Watch()
         self._queue = JobQueue()
-        self._encoder = Encoder(encoder_threads, self._deliver, describe)
+        self._encoder = Encoder(encoder_threads, self._deliver, describe, self._watch)
         # A daemon, so that a sampler that hangs cannot keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="emoface-inference", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -129,6 +133,11 @@ class Engine:
     def backlog(self) -> float:
         """Seconds that what is unanswered will take, about."""
         return self._seconds_a_face * len(self._flights)
+
+    @property
+    def cached_bytes(self) -> int:
+        """How large the pictures are that lie ready, all together."""
+        return int(self._cache.currsize)
 
     def start(self) -> None:
         """Start the inference thread. Call it once, on the event loop that will await :meth:`face`."""
@@ -160,15 +169,26 @@ class Engine:
         key = (request, encoding)
         ready = self._cache.get(key)
         if ready is not None:
+            self._watch.face("ready")
             return Picture(ready)
         job = self._flights.get(key) or self._launch(request, encoding)
         job.waiting += 1
         try:
             async with asyncio.timeout(self._deadline):
                 # Shielded: one who leaves must not take the face from the others.
-                return Picture(await asyncio.shield(job.answer), job.timing)
+                content = await asyncio.shield(job.answer)
         except TimeoutError:
+            self._watch.face("late")
             raise DeadlineExceeded(self.backlog) from None
+        except asyncio.CancelledError:
+            self._watch.face("abandoned")
+            raise
+        except (EngineFailed, EngineStopped):
+            self._watch.face("failed")
+            raise
+        else:
+            self._watch.face("made")
+            return Picture(content, job.timing)
         finally:
             job.waiting -= 1
             if not job.waiting and not job.answer.done():
@@ -179,6 +199,7 @@ class Engine:
 
     def _launch(self, request: FaceRequest, encoding: Encoding) -> Job:
         if len(self._flights) >= self._limit:
+            self._watch.face("refused")
             raise QueueFull(self.backlog)
         job = Job(request, encoding, asyncio.get_running_loop().create_future(), time.monotonic())
         try:
@@ -216,6 +237,7 @@ class Engine:
             took = time.monotonic() - began
             for job in batch:
                 job.timing.queue, job.timing.generate = began - job.since, took
+            self._watch.batch(len(batch), took, [job.timing.queue for job in batch])
             share = took / self._sampler.batch_size  # of a full batch, which one that is not full costs as much as
             self._seconds_a_face += (share - self._seconds_a_face) * (_NEWEST if self._seconds_a_face else 1)
             self._encoder.submit(batch, pixels)

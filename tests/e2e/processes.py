@@ -47,11 +47,12 @@ class Service:
 
 
 @contextmanager
-def service(weights: Path) -> Iterator[Service]:
-    """Serve ``weights`` on a free port until the end of the block, unless the test stops it before."""
+def service(weights: Path, extra: Mapping[str, str] | None = None) -> Iterator[Service]:
+    """Serve ``weights`` on a free port until the end of the block, unless the test stops it before; ``extra`` are
+    settings, as environment variables."""
     process = subprocess.Popen(
         command("serve", "--host", "127.0.0.1", "--port", "0", "--weights", str(weights), "--device", "cpu"),
-        env=environment(),
+        env=environment(extra),
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shlex
 import shutil
 import signal
@@ -19,6 +20,7 @@ from safetensors.torch import save_file
 
 from model import EmotionMix, FaceRequest, FaceSampler
 from tests.e2e.processes import Service, refused, service
+from tests.service.serving import until_now
 
 
 def test_the_printed_line_saves_a_face(running: Service, tmp_path: Path) -> None:
@@ -45,9 +47,30 @@ def test_a_signal_ends_it_in_peace(weights: Path, number: signal.Signals) -> Non
         started.process.send_signal(number)
         assert started.process.wait(30) == 0
         assert started.process.stderr is not None
-        assert started.process.stderr.read() == ""
+        lines = [json.loads(line) for line in started.process.stderr.read().splitlines()]
+        assert {line["level"] for line in lines} == {"info"}
+        assert {line["route"] for line in lines} >= {"/readyz"}
         with pytest.raises(httpx.ConnectError):
             httpx.get(f"{started.url}/healthz", trust_env=False)
+
+
+def test_it_drains_before_it_ends(weights: Path) -> None:
+    with service(weights, extra={"EMOFACE_DRAIN_SECONDS": "3"}) as started:
+        assert httpx.get(f"{started.url}/readyz", trust_env=False).status_code == 200
+        started.process.send_signal(signal.SIGTERM)
+        until_now(lambda: httpx.get(f"{started.url}/readyz", trust_env=False).status_code == 503)
+        assert httpx.get(f"{started.url}/healthz", trust_env=False).status_code == 200
+        assert httpx.get(f"{started.url}/faces/sad/7.png", trust_env=False).status_code == 200
+        assert started.process.wait(30) == 0
+
+
+def test_a_second_signal_ends_a_long_drain(weights: Path) -> None:
+    with service(weights, extra={"EMOFACE_DRAIN_SECONDS": "600"}) as started:
+        assert httpx.get(f"{started.url}/readyz", trust_env=False).status_code == 200
+        started.process.send_signal(signal.SIGTERM)
+        until_now(lambda: httpx.get(f"{started.url}/readyz", trust_env=False).status_code == 503)
+        started.process.send_signal(signal.SIGTERM)
+        assert started.process.wait(30) == 0
 
 
 def test_a_port_in_use_is_one_sentence(weights: Path) -> None:

@@ -1,0 +1,155 @@
+"""The service seen from outside: Prometheus figures, request ids, and a log of JSON lines.
+
+A log line never holds an address or a body: a seed may be somebody's name. It holds the route's template.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.process_collector import ProcessCollector
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.engine.engine import Engine, Sampler
+from service.engine.watch import Event, Watch
+
+access_log = logging.getLogger("emoface.access")
+
+REQUEST_ID: Final = "X-Request-ID"
+_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_FAST: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)  # seconds
+_FACES: Final = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Metrics(Watch):
+    """The service's figures, in a registry of their own, so that two services in one process do not mix theirs."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self._requests = Counter(
+            "emoface_http_requests", "Requests answered.", ["route", "method", "status"], registry=registry
+        )
+        self._seconds = Histogram(
+            "emoface_http_request_seconds",
+            "From request to the end of its answer.",
+            ["route"],
+            buckets=_FAST,
+            registry=registry,
+        )
+        self._faces = Counter(
+            "emoface_faces", "Faces asked for, by what became of them.", ["outcome"], registry=registry
+        )
+        self._batch = Histogram("emoface_batch_faces", "Faces in a batch.", buckets=_FACES, registry=registry)
+        self._generate = Histogram("emoface_generate_seconds", "Generating a batch.", buckets=_FAST, registry=registry)
+        self._queue = Histogram("emoface_queue_seconds", "In the queue, a face.", buckets=_FAST, registry=registry)
+        self._encode = Histogram("emoface_encode_seconds", "Encoding a picture.", buckets=_FAST, registry=registry)
+        for event in ("made", "ready", "refused", "late", "abandoned", "failed"):
+            self._faces.labels(event)  # so that a rate is 0, and not absent, before the first
+        Info("emoface_model", "The weights that are loaded.", registry=registry).info(
+            {"name": sampler.name, "sha256": sampler.sha256, "device": sampler.device}
+        )
+
+    def follow(self, engine: Engine) -> None:
+        """Show an engine's state at the moment of asking."""
+        figures: dict[str, tuple[str, Callable[[], float]]] = {
+            "emoface_unanswered_faces": ("Different faces that somebody waits for.", lambda: engine.unanswered),
+            "emoface_backlog_seconds": ("How long they will take, about.", lambda: engine.backlog),
+            "emoface_cache_bytes": ("Pictures that lie ready.", lambda: engine.cached_bytes),
+            "emoface_engine_alive": ("1 while the inference thread runs.", lambda: float(engine.alive)),
+        }
+        for name, (meaning, read) in figures.items():
+            Gauge(name, meaning, registry=self.registry).set_function(read)
+
+    def batch(self, faces: int, seconds: float, waited: list[float]) -> None:
+        """Count a batch."""
+        self._batch.observe(faces)
+        self._generate.observe(seconds)
+        for wait in waited:
+            self._queue.observe(wait)
+
+    def encoded(self, seconds: float) -> None:
+        """Count a picture."""
+        self._encode.observe(seconds)
+
+    def face(self, event: Event) -> None:
+        """Count a face."""
+        self._faces.labels(event).inc()
+
+    def request(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count a request."""
+        self._requests.labels(route, method, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+
+class Observed:
+    """ASGI middleware: every request has an id, is counted, and leaves one line in the log."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and look at its answer."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get(REQUEST_ID, "")
+        request_id = given if _ID.fullmatch(given) else secrets.token_hex(8)
+        began, status, sent = time.monotonic(), 500, 0
+
+        async def told(message: Message) -> None:
+            nonlocal status, sent
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID] = request_id
+            sent += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, told)
+        finally:
+            seconds = time.monotonic() - began
+            route = getattr(scope.get("route"), "path_format", None) or "none"  # none: nothing is at that address
+            method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+            self._metrics.request(route, method, status, seconds)
+            access_log.info(
+                "request",
+                extra={
+                    "request_id": request_id,
+                    "method": method,
+                    "route": route,
+                    "status": status,
+                    "milliseconds": round(seconds * 1000, 2),
+                    "bytes": sent,
+                },
+            )
+
+
+_METHODS: Final = frozenset(("GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"))
+_EXTRAS: Final = ("request_id", "method", "route", "status", "milliseconds", "bytes")
+
+
+class JsonLines(logging.Formatter):
+    """A log record as one line of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write a record down; a traceback stays inside its line."""
+        line: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **{name: getattr(record, name) for name in _EXTRAS if hasattr(record, name)},
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
