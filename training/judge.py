@@ -55,6 +55,7 @@ class JudgeConfig:
     decay: float = 0.05  # AdamW's
     augment_p: float = 0.5  # probability of each augmentation
     balance: float = 0.25  # as in training.recipe.DataRecipe
+    robust: float = 0.0  # norm, in pixels of -1..1, of the worst change that every face of a training is given
     seed: int = 0
 
 

@@ -6,11 +6,13 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional as F
 
 from training.augment import augment
@@ -22,11 +24,12 @@ from training.losses import emotion_loss
 from training.precision import fast_dtype
 
 #: Judges that teach generators, and so must never judge one (training/guidance.py).
-GUIDES: Final = ("c", "d", "e", "f")
+GUIDES: Final = ("c", "d", "e", "f", "g", "h")
 
 _STREAM: Final = 0x6A75646765  # second word of the Philox key
 _ATTRIBUTED: Final = 40  # faces with attributes beside each batch
 _ATTRIBUTES_WEIGHT: Final = 3.0  # of the mean binary cross-entropy of attributes, beside the emotions' losses
+_STRIDE: Final = 1.25  # of the one step towards the worst change, in norms of it (Wong et al. 2020, section 4)
 # The guides are unlike the judges in shape, so that a generator does not learn the judges' own blind spots.
 _KINDS: Final[dict[str, dict[str, Any]]] = {
     "a": {"widths": (32, 96, 192), "depth": 1, "seed": 0},
@@ -35,12 +38,48 @@ _KINDS: Final[dict[str, dict[str, Any]]] = {
     "d": {"widths": (40, 80, 128, 160), "pool": "mean", "standardise": False, "epochs": 9.0, "seed": 3},
     "e": {"widths": (32, 80, 160), "stem": 1, "epochs": 8.0, "seed": 4},
     "f": {"widths": (36, 84, 160), "epochs": 7.0, "seed": 5},
+    "g": {"widths": (40, 96, 176), "stem": 1, "epochs": 18.0, "balance": 0.5, "seed": 6},
+    "h": {"widths": (36, 80, 144), "stem": 1, "epochs": 7.0, "balance": 0.75, "robust": 0.3, "seed": 7},
 }
 
 
 def _one_cycle(done: float) -> float:
     """Return the learning rate's factor when ``done`` (0..1) of the training is over (Smith & Topin 2018)."""
     return done / 0.2 if done < 0.2 else 0.5 + 0.5 * math.cos(math.pi * (done - 0.2) / 0.8)
+
+
+def _loss(
+    network: JudgeNetwork, images: Tensor, *, truth: Tensor, classes: Tensor | None, values: Tensor | None
+) -> Tensor:
+    """Return what a judge loses on faces of which the first have votes and classes, and the others attributes."""
+    device, dtype = images.device.type, fast_dtype(str(images.device))
+    with torch.autocast(device, dtype, enabled=dtype != torch.float32):
+        features, votes, given = network(images)
+    loss = emotion_loss(votes[: len(truth)].float(), truth)
+    if classes is not None:
+        loss = loss + F.cross_entropy(given[: len(truth)].float(), classes)
+    if values is not None and network.attributes is not None:
+        said = network.attributes(F.dropout(features[len(truth) :], network.config.dropout))
+        loss = loss + _ATTRIBUTES_WEIGHT * F.binary_cross_entropy_with_logits(said, values)
+    return loss
+
+
+def _worse(images: Tensor, loss: Callable[[Tensor], Tensor], norm: float, rng: torch.Generator) -> Tensor:
+    """Return faces, each with a change of at most ``norm`` that raises ``loss``: one step from a random place.
+
+    A network that has learned to bear it (Madry et al. 2018; Wong et al. 2020, "Fast is better than free", section 4)
+    looks at what people look at, and what pleases it pleases other networks too (Springer et al. 2021, "A little
+    robustness goes a long way").
+    """
+
+    def bounded(change: Tensor) -> Tensor:
+        return change * (norm / (change.flatten(1).norm(dim=1) + 1e-8)).clamp(max=1).view(-1, 1, 1, 1)
+
+    begin = bounded(torch.randn(images.shape, generator=rng).to(images.device) * (norm / images[0].numel() ** 0.5))
+    begin = begin.requires_grad_()
+    (slope,) = torch.autograd.grad(loss(images + begin), begin)
+    step = slope / (slope.flatten(1).norm(dim=1) + 1e-12).view(-1, 1, 1, 1) * (norm * _STRIDE)
+    return images + bounded(begin.detach() + step)
 
 
 def train_judge(
@@ -78,7 +117,6 @@ def train_judge(
     cumulative = np.cumsum(draw_weights(labels, config.balance))
     rng = np.random.Generator(np.random.Philox(key=[config.seed, _STREAM]))
     noise = torch.Generator().manual_seed(config.seed)
-    dtype = fast_dtype(device)
     others = None if attributed is None else torch.from_numpy(attributed.images).to(device)
     began, losses = time.monotonic(), []
     for step in range(steps):
@@ -90,15 +128,13 @@ def train_judge(
         x = x.float().div(127.5).sub(1)
         flip = torch.from_numpy(rng.random(len(x)) < 0.5).to(device)
         x = augment(torch.where(flip.view(-1, 1, 1, 1), x.flip(3), x), config.augment_p, noise)
-        with torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32):
-            features, votes, classes = network(x)
-        loss = emotion_loss(votes[: config.batch].float(), torch.from_numpy(labels[index]).to(device))
-        if given is not None:
-            loss = loss + F.cross_entropy(classes[: config.batch].float(), torch.from_numpy(given[index]).to(device))
-        if attributed is not None and network.attributes is not None:
-            values = torch.from_numpy(attributed.values[more]).to(device)
-            said = network.attributes(F.dropout(features[config.batch :], config.dropout))
-            loss = loss + _ATTRIBUTES_WEIGHT * F.binary_cross_entropy_with_logits(said, values)
+        truth = torch.from_numpy(labels[index]).to(device)
+        classes = None if given is None else torch.from_numpy(given[index]).to(device)
+        values = None if attributed is None else torch.from_numpy(attributed.values[more]).to(device)
+        loss_of = partial(_loss, network, truth=truth, classes=classes, values=values)
+        if config.robust:
+            x = _worse(x, loss_of, config.robust, noise)
+        loss = loss_of(x)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

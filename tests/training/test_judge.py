@@ -12,6 +12,7 @@ from training.data.celeba_attributes import AttributedFaces
 from training.data.packed import load_packed
 from training.judge import Judge, JudgeConfig, JudgeError, JudgeNetwork, judge_accuracy
 from training.judge_training import judge_config, train_judge
+from training.losses import emotion_loss
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +128,25 @@ def test_only_guides_know_attributes(faces):
     data = load_packed(faces)
     with pytest.raises(JudgeError, match="for guides"):
         judge_config("a", data, attributes=("Male",))
+
+
+def _attacked(judge, data, norm):
+    """Return how often the judge is right when ten steps have looked for the worst change of this norm."""
+    x = torch.from_numpy(data.images).float().div(127.5).sub(1)
+    truth = torch.from_numpy(data.labels)
+    change = torch.zeros_like(x)
+    for _ in range(10):
+        change.requires_grad_()
+        (slope,) = torch.autograd.grad(emotion_loss(judge.network(x + change)[1], truth), change)
+        change = change.detach() + slope / (slope.flatten(1).norm(dim=1) + 1e-12).view(-1, 1, 1, 1) * norm / 4
+        change = change * (norm / (change.flatten(1).norm(dim=1) + 1e-12)).clamp(max=1).view(-1, 1, 1, 1)
+    with torch.inference_mode():
+        return float((judge.network(x + change)[1].argmax(1) == truth.argmax(1)).float().mean())
+
+
+def test_a_robust_guide_bears_changes_that_mislead_others(faces, config):
+    data = load_packed(faces)
+    plan = replace(config, augment_p=0.0, epochs=20)
+    plain, robust = (train_judge(data.images, data.labels, None, replace(plan, robust=norm)) for norm in (0.0, 1.0))
+    assert _attacked(robust, data, 0.0) > 0.7
+    assert _attacked(robust, data, 1.0) > _attacked(plain, data, 1.0) + 0.1
