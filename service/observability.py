@@ -11,7 +11,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.process_collector import ProcessCollector
@@ -52,7 +52,7 @@ class Metrics(Watch):
         self._generate = Histogram("emoface_generate_seconds", "Generating a batch.", buckets=_FAST, registry=registry)
         self._queue = Histogram("emoface_queue_seconds", "In the queue, a face.", buckets=_FAST, registry=registry)
         self._encode = Histogram("emoface_encode_seconds", "Encoding a picture.", buckets=_FAST, registry=registry)
-        for event in ("made", "ready", "refused", "late", "abandoned", "failed"):
+        for event in get_args(Event):
             self._faces.labels(event)  # so that a rate is 0, and not absent, before the first
         Info("emoface_model", "The weights that are loaded.", registry=registry).info(
             {"name": sampler.name, "sha256": sampler.sha256, "device": sampler.device}

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from model import FaceRequest
 from model.encode import ENCODER, FORMATS
 from model.provenance import model_tag
+from service.api.errors import ClientGone
 from service.engine import Encoding, Engine, Picture, Sampler
 
 _T = TypeVar("_T")
@@ -63,8 +64,6 @@ async def face_response(
     if client_has(request, told["ETag"]):
         return Response(status_code=304, headers=told)
     picture = await unless_gone(request, engine.face(face, encoding))
-    if picture is None:
-        return Response(status_code=499)  # nobody reads it; the number is nginx's, for the log
     told["Server-Timing"] = _timing(picture)
     told["Content-Disposition"] = f'inline; filename="{file_name(face, encoding)}"'
     return Response(picture.content, headers=told, media_type=FORMATS[encoding.format])
@@ -122,13 +121,19 @@ def file_name(face: FaceRequest, encoding: Encoding) -> str:
     return f"{emotion}-{seed}.{'jpg' if encoding.format == 'jpeg' else encoding.format}"
 
 
-async def unless_gone(request: Request, work: Coroutine[Any, Any, _T]) -> _T | None:
-    """Await ``work``, but cancel it and return None as soon as the client has left."""
+async def unless_gone(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
+    """Await ``work``, but cancel it as soon as the client has left.
+
+    Raises:
+        ClientGone: it has; the handler answers 499, which nobody reads.
+    """
     working = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(_left(request))
     try:
         await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-        return working.result() if working.done() else None
+        if not working.done():
+            raise ClientGone
+        return working.result()
     finally:
         working.cancel()
         leaving.cancel()

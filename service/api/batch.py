@@ -16,20 +16,19 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Body, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response, StreamingResponse
-from werkzeug.datastructures import MIMEAccept
-from werkzeug.http import parse_accept_header
 
 from model import FaceRequest
 from model.provenance import model_tag
-from service.api.answer import file_name
+from service.api.answer import file_name, model_header
 from service.api.deps import EngineDep, SamplerDep, json_only
-from service.api.errors import Problem, as_problem, documented, invalid, problem_details
-from service.api.generate import DRAWS
+from service.api.errors import as_problem, documented, invalid, problem_details
+from service.api.generate import DRAWS, READS_JSON
+from service.api.negotiate import accepted
 from service.api.schemas import BATCH_RULES, MAX_FACES, GenerateRequest, ProblemDetails
 from service.api.stills import AT_ONCE
 from service.api.validation import field_errors
 from service.api.wish import wished_face
-from service.engine import Encoding, Engine, EngineFailed, Sampler
+from service.engine import Encoding, Engine, EngineFailed, EngineStopped, Sampler
 
 log = logging.getLogger(__name__)
 router = APIRouter(tags=["faces"])
@@ -102,10 +101,8 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
         },
     },
     **{status: DRAWS[status] for status in (422, 500)},
-    **documented(400, "The body could not be read as JSON."),
+    **READS_JSON,
     **documented(406, f"Nothing is acceptable to the Accept header; a batch is {', '.join(_KINDS.values())}."),
-    **documented(413, "The body may have at most 65536 bytes."),
-    **documented(415, "Send the body as JSON, with the header 'Content-Type: application/json'."),
     **documented(503, "No face can be drawn at the moment; /readyz says when it can."),
 }
 
@@ -169,10 +166,10 @@ async def generate_batch(
     sampler: SamplerDep,
 ) -> Response:
     """Answer with a ZIP of the faces and a manifest, or with JSON; a request that is wrong takes no other with it."""
-    output = wish.output or _accepted(request.headers.get("accept", ""))
+    output = wish.output or accepted(request, _KINDS, "Nothing is acceptable to the Accept header; a batch is")
     if not engine.alive:
-        raise Problem(503, "No face can be drawn at the moment; /readyz says when it can.")
-    headers = {"Vary": "Accept", "X-Model": model_tag(sampler.name, sampler.sha256)}
+        raise EngineStopped
+    headers = {"Vary": "Accept", "X-Model": model_header(sampler)}
     outcomes = _outcomes(wish.requests, engine, sampler)
     if output == "ndjson":
         return StreamingResponse(_lines(outcomes), headers=headers, media_type=_KINDS[output])
@@ -180,16 +177,8 @@ async def generate_batch(
         headers["Content-Disposition"] = 'attachment; filename="faces.zip"'
         return StreamingResponse(_archive(_in_order(outcomes)), headers=headers, media_type=_KINDS[output])
     return StreamingResponse(
-        _whole(_in_order(outcomes), headers["X-Model"]), headers=headers, media_type=_KINDS[output]
+        _whole(_in_order(outcomes), model_tag(sampler.name, sampler.sha256)), headers=headers, media_type=_KINDS[output]
     )
-
-
-def _accepted(accept: str) -> str:
-    names = {kind: name for name, kind in _KINDS.items()}
-    best = parse_accept_header(accept, MIMEAccept).best_match(names) if accept.strip() else _KINDS["zip"]
-    if best is None:
-        raise Problem(406, f"Nothing is acceptable to the Accept header; a batch is {', '.join(_KINDS.values())}.")
-    return names[best]
 
 
 async def _outcomes(bodies: Sequence[dict[str, Any]], engine: Engine, sampler: Sampler) -> AsyncIterator[_Outcome]:

@@ -23,10 +23,14 @@ def _settings(request: Request) -> Settings:
     return cast(Settings, request.app.state.settings)
 
 
+def media_type(request: Request) -> str:
+    """Return what the body calls itself, without parameters, in lower case; empty where it says nothing."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
 def json_only(request: Request) -> None:
     """Refuse a body that does not call itself JSON, before anybody tries to read it as such."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    main, _, sub = kind.partition("/")
+    main, _, sub = media_type(request).partition("/")
     if main != "application" or not (sub == "json" or sub.endswith("+json")):
         raise Problem(
             415,

@@ -41,6 +41,10 @@ class Problem(HTTPException):
         self.errors = errors
 
 
+class ClientGone(Exception):
+    """Nobody reads the answer any more."""
+
+
 def invalid(errors: list[FieldError]) -> Problem:
     """Make the 422 that reports ``errors``; its detail is the first of them."""
     more = f" ({len(errors) - 1} more in 'errors'.)" if len(errors) > 1 else ""
@@ -103,6 +107,10 @@ async def _on_error(request: Request, error: Exception) -> Response:
     return problem_response(as_problem(error), request.url.path)
 
 
+async def _on_gone(_: Request, __: Exception) -> Response:
+    return Response(status_code=499)  # the number is nginx's, for the log
+
+
 async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     rules = RULES_OF.get(request.url.path, RULES)
@@ -112,6 +120,7 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
 def add_problem_handlers(app: FastAPI) -> None:
     """Make every error of ``app`` a problem, and let its OpenAPI document know the schema."""
     app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(ClientGone, _on_gone)
     handled = (HTTPException, QueueFull, DeadlineExceeded, EngineStopped, EngineFailed, Exception)
     for kind in handled:  # EngineFailed was logged where it was raised; Exception alone is logged by the server
         app.add_exception_handler(kind, _on_error)

@@ -30,12 +30,16 @@ DRAWS: dict[int | str, dict[str, Any]] = {
     **documented(500, "Something went wrong in the service; the request may be sent again."),
     **documented(503, "Too many faces are waiting; try again in 2 seconds.", Retry_After="Seconds to wait, if known."),
 }
-_RESPONSES: dict[int | str, dict[str, Any]] = {
-    **DRAWS,
+#: What every route that reads JSON may answer.
+READS_JSON: dict[int | str, dict[str, Any]] = {
     **documented(400, "The body could not be read as JSON."),
-    **documented(406, f"No format is acceptable to the Accept header; faces are {', '.join(FORMATS.values())}."),
     **documented(413, "The body may have at most 65536 bytes."),
     **documented(415, "Send the body as JSON, with the header 'Content-Type: application/json'."),
+}
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    **DRAWS,
+    **READS_JSON,
+    **documented(406, f"No format is acceptable to the Accept header; faces are {', '.join(FORMATS.values())}."),
 }
 
 

@@ -21,7 +21,7 @@ from service.api.errors import invalid
 from service.api.generate import DRAWS
 from service.api.schemas import GRID_RULES, MAX_FACES, FaceOptions, FieldError
 from service.api.stills import draw_stills
-from service.api.validation import emotion_error
+from service.api.validation import as_sentence, emotion_error
 from service.api.wish import check_model
 
 router = APIRouter(tags=["faces"])
@@ -102,8 +102,7 @@ async def grid(
             try:
                 faces.append(FaceRequest(mix, seed, options.intensity, options.truncation))
             except ValueError as error:
-                sentence = str(error)
-                raise invalid([FieldError(parameter="seeds", detail=sentence[:1].upper() + sentence[1:])]) from None
+                raise invalid([FieldError(parameter="seeds", detail=as_sentence(error))]) from None
     headers = {
         "ETag": entity_tag(sampler, "grid", tuple(faces), len(seeds), options.size, options.labels),
         "X-Model": model_header(sampler),
@@ -112,8 +111,6 @@ async def grid(
     if client_has(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     stills = await unless_gone(request, draw_stills(engine, faces, options.size))
-    if stills is None:
-        return Response(status_code=499)
 
     def laid_out() -> bytes:
         rows = [stills[start : start + len(emotions)] for start in range(0, len(stills), len(emotions))]

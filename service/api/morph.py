@@ -17,8 +17,8 @@ from model.provenance import describe_many
 from model.sampler import DEFAULT_TRUNCATION
 from service.api.answer import HEADERS, model_header, seed_header, unless_gone
 from service.api.deps import EngineDep, SamplerDep, json_only
-from service.api.errors import documented, invalid
-from service.api.generate import DRAWS
+from service.api.errors import invalid
+from service.api.generate import DRAWS, READS_JSON
 from service.api.schemas import (
     MAX_FACES,
     MIN_SIZE,
@@ -97,9 +97,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
             "X-Frames": {"description": "How many there are.", "schema": {"type": "string"}, "example": "13"},
         },
     },
-    **documented(400, "The body could not be read as JSON."),
-    **documented(413, "The body may have at most 65536 bytes."),
-    **documented(415, "Send the body as JSON, with the header 'Content-Type: application/json'."),
+    **READS_JSON,
 }
 _EXAMPLE = {"seed": 2, "keyframes": [{"emotion": "neutral"}, {"emotion": "happy"}], "closed": True, "size": 192}
 
@@ -128,8 +126,6 @@ async def morph(
         rule = f"at most {MAX_FACES} frames, all together"
         raise invalid([FieldError(pointer="#/frames", detail=f"An animation has {rule}.", allowed=rule)])
     stills = await unless_gone(request, draw_stills(engine, faces, wish.size))
-    if stills is None:
-        return Response(status_code=499)
     content = await asyncio.to_thread(
         encode_animation, stills, wish.format, round(1000 / wish.fps), text=describe_many(sampler)
     )

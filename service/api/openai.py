@@ -8,7 +8,6 @@ Python client).
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import re
 import time
@@ -25,8 +24,8 @@ from model.emotions import ALIASES, read_mix
 from model.sampler import DEFAULT_TRUNCATION
 from service.api.answer import model_header, unless_gone
 from service.api.deps import EngineDep, SamplerDep, json_only
-from service.api.errors import documented, invalid
-from service.api.generate import DRAWS
+from service.api.errors import invalid
+from service.api.generate import DRAWS, READS_JSON
 from service.api.schemas import (
     MAX_SIZE,
     MIN_SIZE,
@@ -38,9 +37,10 @@ from service.api.schemas import (
     Truncation,
     drawn_seed,
 )
+from service.api.stills import draw_all
 from service.api.validation import emotion_error
 from service.api.wish import check_model
-from service.engine import Encoding, Engine, ImageFormat, Picture
+from service.engine import Encoding, ImageFormat
 
 router = APIRouter(tags=["OpenAI"])
 
@@ -92,15 +92,12 @@ class Images(BaseModel):
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     **{status: DRAWS[status] for status in (422, 500, 503)},
-    **documented(400, "The body could not be read as JSON."),
-    **documented(413, "The body may have at most 65536 bytes."),
-    **documented(415, "Send the body as JSON, with the header 'Content-Type: application/json'."),
+    **READS_JSON,
 }
 
 
 @router.post(
     "/v1/images/generations",
-    response_model=Images,
     response_model_exclude_none=True,
     responses=_RESPONSES,
     dependencies=[Depends(json_only)],
@@ -113,7 +110,7 @@ async def images_generations(
     engine: EngineDep,
     sampler: SamplerDep,
     response: Response,
-) -> Images | Response:
+) -> Images:
     """Answer with faces of the emotion that the prompt names, each of another person."""
     if not (wish.model or "").startswith(_THEIRS):
         check_model(wish.model, sampler)
@@ -125,11 +122,9 @@ async def images_generations(
     form = cast(ImageFormat, wish.output_format or "png")
     seeds = [drawn_seed() if wish.seed is None else wish.seed, *(drawn_seed() for _ in range((wish.n or 1) - 1))]
     faces = [FaceRequest(mix, seed, wish.intensity, wish.truncation) for seed in seeds]
-    pictures: list[Picture] | None = []
+    files: list[bytes] = []
     if wish.response_format != "url":
-        pictures = await unless_gone(request, _draw(engine, faces, Encoding(size, form)))
-        if pictures is None:
-            return Response(status_code=499)
+        files = await unless_gone(request, draw_all(engine, faces, Encoding(size, form)))
     response.headers["X-Model"] = model_header(sampler)
     return Images(
         created=int(time.time()),
@@ -137,8 +132,8 @@ async def images_generations(
         size=f"{size}x{size}",
         data=[
             Image(
-                b64_json=base64.b64encode(pictures[k].content).decode() if pictures else None,
-                url=None if pictures else _address(request, face, size, form),
+                b64_json=base64.b64encode(files[k]).decode() if files else None,
+                url=None if files else _address(request, face, size, form),
                 revised_prompt=f"{face.mix}, seed {face.seed}",
             )
             for k, face in enumerate(faces)
@@ -179,12 +174,3 @@ def _address(request: Request, face: FaceRequest, size: int, form: str) -> str:
     emotion, seed = quote(str(face.mix), safe="=,"), quote(str(face.seed), safe="")
     query = f"size={size}&intensity={face.intensity}&truncation={face.truncation}"
     return f"{request.base_url}faces/{emotion}/{seed}.{form}?{query}"
-
-
-async def _draw(engine: Engine, faces: Sequence[FaceRequest], encoding: Encoding) -> list[Picture]:
-    tasks = [asyncio.create_task(engine.face(face, encoding)) for face in faces]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()

@@ -18,8 +18,8 @@ from service.engine import Encoding, Engine
 AT_ONCE: Final = 64
 
 
-async def draw_stills(engine: Engine, faces: Sequence[FaceRequest], size: int | None) -> list[NDArray[np.uint8]]:
-    """Return the pixels of faces, uint8 ``[H, W, 1 or 3]`` each: those of the PNG that anybody gets for them.
+async def draw_all(engine: Engine, faces: Sequence[FaceRequest], encoding: Encoding) -> list[bytes]:
+    """Return the image files of faces, in their order.
 
     Raises:
         QueueFull, DeadlineExceeded, EngineStopped, EngineFailed: of the first that failed; the others are given up.
@@ -28,14 +28,23 @@ async def draw_stills(engine: Engine, faces: Sequence[FaceRequest], size: int | 
 
     async def one(face: FaceRequest) -> bytes:
         async with gate:
-            return (await engine.face(face, Encoding(size, "png"))).content
+            return (await engine.face(face, encoding)).content
 
     tasks = [asyncio.create_task(one(face)) for face in faces]
     try:
-        files = await asyncio.gather(*tasks)
+        return await asyncio.gather(*tasks)
     finally:
         for task in tasks:
             task.cancel()
+
+
+async def draw_stills(engine: Engine, faces: Sequence[FaceRequest], size: int | None) -> list[NDArray[np.uint8]]:
+    """Return the pixels of faces, uint8 ``[H, W, 1 or 3]`` each: those of the PNG that anybody gets for them.
+
+    Raises:
+        QueueFull, DeadlineExceeded, EngineStopped, EngineFailed: as :func:`draw_all`.
+    """
+    files = await draw_all(engine, faces, Encoding(size, "png"))
     return await asyncio.to_thread(lambda: [_pixels(file) for file in files])
 
 

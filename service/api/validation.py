@@ -29,16 +29,21 @@ def emotion_error(
     name: str = "emotion",
 ) -> FieldError:
     """Translate what the model found wrong with an emotion that stood in the ``body``, ``path`` or ``query``."""
-    sentence = str(error)
     inside = isinstance(error, UnknownEmotion) and not isinstance(emotion, str)
     path = (name, error.name) if inside and isinstance(error, UnknownEmotion) else (name,)
-    return FieldError(**_place(where, path), detail=sentence[:1].upper() + sentence[1:], allowed=list(vocabulary))
+    return FieldError(**_place(where, path), detail=as_sentence(error), allowed=list(vocabulary))
 
 
-def model_error(model: str, loaded: str, *, where: str = "body") -> FieldError:
-    """Say that the weights that were asked for are not those that are ``loaded``."""
-    detail = f"No weights called {model[:80]!r} are loaded; {loaded} are."
-    return FieldError(**_place(where, ("model",)), detail=detail, allowed=[loaded.partition("@")[0], loaded])
+def as_sentence(error: Exception) -> str:
+    """Return what an error of ours says, as a sentence of its own."""
+    text = str(error)
+    return text[:1].upper() + text[1:]
+
+
+def model_error(model: str, name: str, tag: str, *, where: str = "body") -> FieldError:
+    """Say that the weights that were asked for are not those that are loaded, of this ``name`` and ``tag``."""
+    detail = f"No weights called {model[:80]!r} are loaded; {tag} are."
+    return FieldError(**_place(where, ("model",)), detail=detail, allowed=[name, tag])
 
 
 def _field_error(error: Mapping[str, Any], rules: Mapping[str, str]) -> FieldError:

@@ -8,14 +8,14 @@ from typing import Annotated, Any, Final, cast
 import numpy as np
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
-from starlette.responses import Response
 
 from model.encode import FORMATS
 from model.provenance import Claim, NoPicture, model_tag, read_claim
 from service.api.answer import unless_gone
-from service.api.deps import EngineDep, SamplerDep
+from service.api.deps import EngineDep, SamplerDep, media_type
 from service.api.errors import Problem, documented
 from service.api.schemas import MAX_SIZE
+from service.api.validation import as_sentence
 from service.engine import Encoding, ImageFormat, Sampler
 
 router = APIRouter(tags=["provenance"])
@@ -63,27 +63,25 @@ _BODY = {
 
 @router.post(
     "/verify",
-    response_model=Verdict,
     responses=_RESPONSES,
     openapi_extra=_BODY,
     summary="Ask whether a picture came from this model",
     operation_id="verify",
 )
-async def verify(request: Request, engine: EngineDep, sampler: SamplerDep) -> Verdict | Response:
+async def verify(request: Request, engine: EngineDep, sampler: SamplerDep) -> Verdict:
     """Read what the picture says of itself, draw that face again, and compare pixel by pixel.
 
     A picture that was resized, cropped or retouched is not the face any more; one whose text was removed cannot be
     traced.
     """
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in _KINDS:
+    if media_type(request) not in _KINDS:
         raise Problem(
             415, f"Send the picture itself, with a Content-Type of {', '.join(_KINDS)}.", headers={"Accept": _KINDS[0]}
         )
     try:
         claim = await asyncio.to_thread(read_claim, await request.body(), MAX_SIZE)
     except NoPicture as error:
-        sentence = str(error)
-        raise Problem(400, sentence[:1].upper() + sentence[1:]) from None
+        raise Problem(400, as_sentence(error)) from None
     refused = _refused(claim, sampler)
     if refused is not None:
         return _verdict(claim, False, refused)
@@ -94,8 +92,6 @@ async def verify(request: Request, engine: EngineDep, sampler: SamplerDep) -> Ve
     size = claim.pixels.shape[0]
     encoding = Encoding(None if size == sampler.resolution else size, cast(ImageFormat, claim.format))
     picture = await unless_gone(request, engine.face(face, encoding))
-    if picture is None:
-        return Response(status_code=499)
     again = await asyncio.to_thread(read_claim, picture.content, MAX_SIZE)
     if again.pixels.shape != claim.pixels.shape:
         return _verdict(claim, False, "The picture is in colour and the face is not, or the other way round.")

@@ -17,9 +17,9 @@ def check_model(model: str | None, sampler: Sampler, *, where: str = "body") -> 
         Problem: 422.
     """
     tag = model_tag(sampler.name, sampler.sha256)
-    name = tag.removesuffix(f"@{sampler.sha256[:12]}")
-    if model not in (None, name) and not (str(model).startswith(f"{name}@") and tag.startswith(str(model))):
-        raise invalid([model_error(str(model), tag, where=where)])
+    if model is None or model == sampler.name or (model.startswith(f"{sampler.name}@") and tag.startswith(model)):
+        return
+    raise invalid([model_error(model, sampler.name, tag, where=where)])
 
 
 def wished_face(wish: GenerateRequest, sampler: Sampler, *, where: str = "body") -> FaceRequest:
