@@ -7,7 +7,8 @@ four things are taken from them:
   hours for (Sauer et al. 2021, "Projected GANs Converge Faster", section 3);
 - *moments*: mean and covariance should be those of real faces (:mod:`training.moments`): of all guides' features
   together, half of what counts, and of what their other maps are like on the whole, and of the pixels;
-- *emotion*: the guide should name the emotion that was asked for, though no surer of it than the recipe wants;
+- *emotion*: the guide should name the emotion that was asked for, though no surer of it than the recipe wants; rare
+  emotions may count for more, for guides know them worst;
 - *identity*: one seed should have the attributes of one person in every emotion. Seeds come in pairs then, and a face
   must be told from all others of its batch by the attributes of its pair (van den Oord et al. 2018, InfoNCE).
 
@@ -111,12 +112,21 @@ class Guidance(nn.Module):
     The guides themselves, and what :meth:`measure` finds in the real faces, are no part of its state.
     """
 
-    def __init__(self, recipe: GuideRecipe, guides: Sequence[JudgeNetwork], device: str, world: World) -> None:
+    def __init__(
+        self,
+        recipe: GuideRecipe,
+        guides: Sequence[JudgeNetwork],
+        device: str,
+        world: World,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         super().__init__()
         self.recipe = recipe
         self.world = world
+        self.dtype = dtype  # of the guides' arithmetic; what is made of their maps is float32
         self._guides = [guide.eval().requires_grad_(False).to(device) for guide in guides]  # a list: not in the state
         self._scales: list[tuple[Tensor, Tensor]] = []  # mean and 1 / deviation of each map's channels in real faces
+        self._importance = torch.ones(len(guides[0].config.emotions), device=device)  # of each emotion
         self._loudness: list[Tensor] = []  # 1 / deviation of each guide's features, all channels together
         emotions = len(guides[0].config.emotions)
         widths = [width for guide in guides for width in guide.config.widths]
@@ -136,6 +146,8 @@ class Guidance(nn.Module):
             maps = self._raw(some)
             for part in maps:
                 self._scales.append((part.mean((0, 2, 3), True), 1 / (part.std((0, 2, 3), keepdim=True) + 1e-6)))
+            shown = torch.from_numpy(data.labels).to(device).float().mean(0).clamp_min(1 / len(data))
+            self._importance = F.normalize(shown**-self.recipe.rare, p=1, dim=0) * len(shown)
             self._loudness = [1 / (part.var(0).sum().sqrt() + 1e-6) for part in self._features(maps)]
         if not self.recipe.moments:
             return
@@ -159,7 +171,8 @@ class Guidance(nn.Module):
         return Look([F.relu((part - mean) * scale) for part, (mean, scale) in scaled], self._features(maps), seen)
 
     def _raw(self, images: Tensor) -> list[Tensor]:
-        return [part for guide in self._guides for part in guide.maps(images)]
+        with torch.autocast(images.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            return [part.float() for guide in self._guides for part in guide.maps(images)]
 
     def _ends(self) -> list[int]:
         """Return where in a list of all guides' maps each guide's last one is."""
@@ -195,7 +208,7 @@ class Guidance(nn.Module):
         if own.emotion:
             named = [guide.votes(part) for guide, part in zip(self._guides, fake.features, strict=True)]
             off = torch.stack([divergence(part, batch.emotions) for part in named])
-            parts["guides_emotion"] = F.relu(off - own.slack).mean()
+            parts["guides_emotion"] = (F.relu(off - own.slack) * (batch.emotions @ self._importance)).mean()
             total = total + own.emotion * parts["guides_emotion"]
         if own.identity:
             parts["guides_identity"] = self._identity(fake)

@@ -24,7 +24,7 @@ from training.losses import emotion_loss
 from training.precision import fast_dtype
 
 #: Judges that teach generators, and so must never judge one (training/guidance.py).
-GUIDES: Final = ("c", "d", "e", "f", "g", "h")
+GUIDES: Final = ("c", "d", "e", "f", "g", "h", "i")
 
 _STREAM: Final = 0x6A75646765  # second word of the Philox key
 _ATTRIBUTED: Final = 40  # faces with attributes beside each batch
@@ -40,6 +40,7 @@ _KINDS: Final[dict[str, dict[str, Any]]] = {
     "f": {"widths": (36, 84, 160), "epochs": 7.0, "seed": 5},
     "g": {"widths": (40, 96, 176), "stem": 1, "epochs": 18.0, "balance": 0.5, "seed": 6},
     "h": {"widths": (36, 80, 144), "stem": 1, "epochs": 7.0, "balance": 0.75, "robust": 0.3, "seed": 7},
+    "i": {"widths": (36, 100, 184), "epochs": 14.0, "balance": 0.5, "robust": 0.15, "seed": 8},
 }
 
 

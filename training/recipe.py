@@ -95,6 +95,7 @@ class GuideRecipe:
     critics: float = 1.0  # weight of "real" as critics on the guides' feature maps see it
     moments: float = 1.0  # weight of the Frechet distance between the guides' views of generated and of real faces
     emotion: float = 0.1  # weight of "the guides name the emotion that was asked for"
+    rare: float = 0.0  # an emotion that a part p of the data show weighs as p ** -rare in that; on average 1
     slack: float = 0.0  # nats by which a guide may be off before its emotion counts: surer than real faces is no gain
     identity: float = 0.1  # weight of "one seed has one person's attributes"; needs a guide that knows attributes
     memory: float = 6000.0  # generated images that the moments are taken over
@@ -126,7 +127,7 @@ class Recipe:
 
     name: str = "fer48"
     seed: int = 0
-    precision: str = "bfloat16"  # arithmetic of both networks: bfloat16 or float32; weights stay float32
+    precision: str = "bfloat16"  # arithmetic of all networks: bfloat16 or float32; weights stay float32
     compile: bool = False  # torch.compile both networks
     generator: GeneratorRecipe = field(default_factory=GeneratorRecipe)
     discriminator: DiscriminatorRecipe = field(default_factory=DiscriminatorRecipe)
@@ -226,6 +227,7 @@ _MAY_BE_0: Final = frozenset(
         "guide.critics",
         "guide.moments",
         "guide.emotion",
+        "guide.rare",
         "guide.slack",
         "guide.identity",
         "guide.augment_p",

@@ -58,7 +58,7 @@ class Trainer:
                 self.discriminator.parameters(), recipe.discriminator.lr, recipe.discriminator.betas, foreach=True
             ),
         }
-        self.guide = Guidance(recipe.guide, guides, device, world) if guides else None
+        self.guide = Guidance(recipe.guide, guides, device, world, self.dtype) if guides else None
         if self.guide is not None and recipe.guide.critics:
             critics = self.guide.critics.parameters()
             self.optimizers["guide"] = torch.optim.Adam(critics, recipe.guide.lr, recipe.guide.betas, foreach=True)

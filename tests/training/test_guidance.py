@@ -193,3 +193,42 @@ def test_what_cannot_guide_is_refused(guided, faces, tmp_path, tiny):
         load_guides(GuideRecipe(kinds=(str(other),), identity=0.0), data)
     with pytest.raises(RecipeError, match="even"):
         recipe_from_dict({"guide": {"kinds": ["c"]}, "schedule": {"batch": 7}})
+
+
+def test_rare_emotions_weigh_more_where_the_recipe_wants_it(guided, faces):
+    data = load_packed(faces)
+    shown = torch.from_numpy(data.labels).mean(0)
+    for rare in (0.0, 0.5, 1.0):
+        made = Guidance(replace(guided.guide, rare=rare), load_guides(guided.guide, data), "cpu", ALONE)
+        made.measure(data, "cpu")
+        weights = made._importance
+        assert float(weights.mean()) == pytest.approx(1, abs=1e-5)
+        there = shown > 1 / len(data)
+        ratio = weights[there] * shown[there] ** rare
+        assert float(ratio.max() / ratio.min()) == pytest.approx(1, rel=1e-4)
+    batch = BatchSource(data, guided, "cpu").at(0)
+    made.recipe = replace(guided.guide, critics=0, moments=0, identity=0, emotion=1.0, augment_p=0.0)
+    one = data.labels.argmax(1)[0]
+    made._importance = torch.nn.functional.one_hot(torch.tensor(one), len(shown)).float()
+    asked = replace(batch, emotions=made._importance.repeat(len(batch.images), 1))
+    others = replace(batch, emotions=made._importance.roll(1).repeat(len(batch.images), 1))
+    look = made.look(batch.images, rng())
+    assert float(made.generator_loss(look, asked)[0]) > 0
+    assert float(made.generator_loss(look, others)[0]) == 0
+
+
+def test_guides_in_bfloat16_see_what_they_see_in_float32(guided, faces):
+    data = load_packed(faces)
+    images = torch.from_numpy(data.images).float().div(127.5).sub(1)
+    exact, coarse = (
+        Guidance(replace(guided.guide, augment_p=0.0), load_guides(guided.guide, data), "cpu", ALONE, dtype)
+        for dtype in (torch.float32, torch.bfloat16)
+    )
+    looks = []
+    for made in (exact, coarse):
+        made.measure(data, "cpu")
+        looks.append(made.look(images, rng()))
+    a, b = (look.features[0] for look in looks)
+    assert b.dtype == torch.float32
+    assert not torch.equal(a, b)
+    assert float((a - b).abs().max()) < 0.05 * float(a.abs().max())
