@@ -49,6 +49,30 @@ def serve(
 
 
 @app.command()
+def key(
+    name: Annotated[str, typer.Argument(help="Whose key it is, for the log: letters, digits, '.', '_' and '-'.")],
+    file: Annotated[
+        Path | None, typer.Option("--file", help="The service's file of keys: the line is added to it.")
+    ] = None,
+) -> None:
+    """Make an API key for the service. It is shown once: the service keeps its hash alone.
+
+    Example: `emoface key alice --file keys.txt`, then `EMOFACE_API_KEYS_FILE=keys.txt emoface serve`
+    """
+    from service.access.keys import KeysError, add_key, new_key
+
+    try:
+        made, line = new_key(name)
+        if file is not None:
+            add_key(file, line)
+    except KeysError as error:
+        fail(error)
+    typer.echo(made)
+    if file is None:
+        typer.echo(f"The service's line for it, for EMOFACE_API_KEYS or a file of keys:\n{line}", err=True)
+
+
+@app.command()
 def generate(
     emotion: Annotated[str, typer.Argument(help="A name (happy) or a mix (happy=0.7,surprise=0.3).")],
     seed: Annotated[
@@ -59,7 +83,7 @@ def generate(
     ] = None,
     intensity: Annotated[float, typer.Option(help="0 is neutral, 1 the emotion, up to 1.5.")] = 1.0,
     truncation: Annotated[
-        float | None, typer.Option(help="0 is the average person, 1 the full variety of people. [default: 0.85]")
+        float | None, typer.Option(help="0 is the average person, 1 the full variety of people. [default: 0.95]")
     ] = None,
     size: Annotated[
         int | None, typer.Option(min=1, max=4096, help="Pixels a side; the model's own by default.")

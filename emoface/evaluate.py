@@ -20,7 +20,7 @@ def evaluate(
     judge: Annotated[
         list[Path] | None, typer.Option(help="A judge's file; again for more. [default: the two that ship]")
     ] = None,
-    truncation: Annotated[float, typer.Option(min=0.0, max=1.0, help="Of the faces judged.")] = 0.85,
+    truncation: Annotated[float, typer.Option(min=0.0, max=1.0, help="Of the faces judged.")] = 0.95,
     faces: Annotated[int, typer.Option(min=20, help="Faces of each emotion.")] = 1000,
     run: Annotated[Path | None, typer.Option(help="Folder of the run that made the weights, for its curves.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Leave out GAN-train and nearest training faces.")] = False,
@@ -87,7 +87,7 @@ def judge(
     train: Annotated[Path, typer.Option(help="Packed zip of faces to learn from.")],
     out: Annotated[Path, typer.Option(help="The judge's .safetensors file to write.")],
     data: Annotated[Path | None, typer.Option("--data", help="Packed zip of faces to test it on.")] = None,
-    kind: Annotated[str, typer.Option(help="a or b: judges, so that one can check the other; c to f: guides.")] = "a",
+    kind: Annotated[str, typer.Option(help="a or b: judges, so that one can check the other; c to i: guides.")] = "a",
     attributes: Annotated[
         Path | None, typer.Option(help="CelebA, a folder or a zip: a guide learns its attributes too.")
     ] = None,

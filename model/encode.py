@@ -57,6 +57,8 @@ def encode_face(
     text = text or {}
     xmp = text.get(XMP_KEY, "").encode()
     if format == "png":
+        # Pillow, because nothing faster writes text. OpenCV, with the chunks put in afterwards, takes 0.6 of its time
+        # at 48 pixels and as long at 512 (benchmarks/encoders.py): less than 1 % of what drawing the face takes.
         # Level 6 writes no larger files than 9 on faces of this size and takes a third of its time.
         image.save(out, "PNG", pnginfo=png_info(text), compress_level=6)
     elif format == "webp":

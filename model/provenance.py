@@ -17,6 +17,8 @@ from model.emotions import EmotionMix, read_mix
 from model.encode import FORMATS, XMP_KEY
 from model.sampler import FaceRequest
 
+#: What IPTC calls a picture that a trained model has made (NewsCodes, digitalsourcetype).
+DIGITAL_SOURCE_TYPE: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 _FACTS: Final = ("model", "sha256", "emotion", "seed", "intensity", "truncation")
 
 
@@ -73,7 +75,7 @@ def _packet(facts: Mapping[str, str]) -> str:
         '<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" '
         'xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" xmlns:emoface="urn:emoface:1" '
         'xmp:CreatorTool="emoface" '
-        'Iptc4xmpExt:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia" '
+        f'Iptc4xmpExt:DigitalSourceType="{DIGITAL_SOURCE_TYPE}" '
         f"{own}/></rdf:RDF></x:xmpmeta>"
     )
 

@@ -6,6 +6,7 @@ The service, the command line, the evaluator and the exporter all come through h
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,17 +21,22 @@ from model.emotions import EmotionMix
 from model.generator import AnyGenerator
 from model.weights import default_weights, load_generator
 
+log = logging.getLogger(__name__)
+
 MAX_SEED: Final = 2**63 - 1
 MAX_INTENSITY: Final = 1.5
 MAX_SEED_TEXT: Final = 256
 # The weights that ship show emotions best without losing variety here; measured by `emoface evaluate`, see their card.
-DEFAULT_TRUNCATION: Final = 0.85
+DEFAULT_TRUNCATION: Final = 0.95
 # Second word of the Philox key: latents share no numbers with any other use of the same seed.
 _LATENT_STREAM: Final = 0x656D6F66616365
 # One fixed batch shape a device. A face's sums then run in the same order whatever company it is in; a smaller shape
 # wastes less on a lone request, a larger one is faster for many. Measured by benchmarks/sampler_batch.py on two CPU
 # cores: 581 faces/s and 6.0 ms for a lone face at 4, 664 and 10.9 ms at 8. The GPU's is a guess until one is measured.
 _BATCH: Final = {"cpu": 4, "cuda": 64}
+
+#: What a sampler can compute in.
+PRECISIONS: Final = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +152,12 @@ class FaceSampler:
         name: str = "",
         device: str = "cpu",
         batch_size: int | None = None,
+        precision: str = "float32",
     ) -> None:
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}.")
         self.device = device
+        self.precision = precision
         self.batch_size = batch_size or _BATCH[torch.device(device).type]
         self.card = card or {}
         self.sha256 = sha256
@@ -157,18 +167,34 @@ class FaceSampler:
 
     @classmethod
     def load(
-        cls, path: Path | str | None = None, device: str = "auto", *, batch_size: int | None = None
+        cls,
+        path: Path | str | None = None,
+        device: str = "auto",
+        *,
+        batch_size: int | None = None,
+        precision: str = "float32",
     ) -> FaceSampler:
         """Load a weight file onto ``device``: ``auto`` (the GPU where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
 
+        ``precision`` is that of the arithmetic, ``float32`` or ``bfloat16``: the latter is faster on hardware that has
+        it, and its faces differ from the former's by some grey levels. ``batch_size`` faces are computed at a time.
+
         Raises:
             WeightsError: the file cannot be used.
-            ValueError: the device is not there.
+            ValueError: the device is not there, or there is no such precision.
         """
         path = Path(path) if path is not None else default_weights()
         device = choose_device(device)
         generator, card, sha256 = load_generator(path)
-        return cls(generator, card=card, sha256=sha256, name=path.stem, device=device, batch_size=batch_size)
+        return cls(
+            generator,
+            card=card,
+            sha256=sha256,
+            name=path.stem,
+            device=device,
+            batch_size=batch_size,
+            precision=precision,
+        )
 
     @property
     def emotions(self) -> tuple[str, ...]:
@@ -184,6 +210,11 @@ class FaceSampler:
     def channels(self) -> int:
         """1 (grey) or 3 (RGB)."""
         return self.config.channels
+
+    @property
+    def gpu_bytes(self) -> int:
+        """Bytes of the GPU's memory that are taken for this process; 0 on a CPU."""
+        return int(torch.cuda.memory_reserved(self.device)) if self.device.startswith("cuda") else 0
 
     def sample(self, requests: Sequence[FaceRequest]) -> NDArray[np.uint8]:
         """Draw one face a request: uint8 ``[n, resolution, resolution, channels]``, 0 black..255 white.
@@ -204,21 +235,43 @@ class FaceSampler:
         """Draw faces that no seed has, on the way from one person to another say; otherwise as :meth:`sample`.
 
         ``latents`` is float32 ``[n, latent_dim]``, standard normal; ``emotions`` float32 ``[n, len(emotions)]``.
+
+        Where the device is out of memory, ``batch_size`` is halved from then on. Another shape may round a level
+        differently, so it is part of what a face's bytes depend on.
+
+        Raises:
+            torch.OutOfMemoryError: not even one face fits.
         """
         faces = np.empty((len(latents), self.resolution, self.resolution, self.channels), np.uint8)
-        for start in range(0, len(latents), self.batch_size):
+        start = 0
+        while start < len(latents):
             filled = min(self.batch_size, len(latents) - start)
             spare = ((0, self.batch_size - filled), (0, 0))
             part = [np.pad(rows[start : start + filled], spare) for rows in (latents, emotions)]
-            faces[start : start + filled] = self._draw(*part)[:filled]
+            try:
+                faces[start : start + filled] = self._draw(*part)[:filled]
+            except (torch.OutOfMemoryError, MemoryError):
+                if self.batch_size == 1:
+                    raise
+                self._shrink()
+            else:
+                start += filled
         return faces
+
+    def _shrink(self) -> None:
+        """Go on with half the batch, for good."""
+        self.batch_size //= 2
+        if self.device.startswith("cuda"):
+            torch.cuda.empty_cache()  # else the memory stays in pieces of the size that did not suffice
+        log.warning("out of memory: from now on %d faces at a time", self.batch_size)
 
     @torch.inference_mode()
     def _draw(self, latents: NDArray[np.float32], emotions: NDArray[np.float32]) -> NDArray[np.uint8]:
         # On a GPU: one way to compute a shape, and whole float32 products, not the 10 bits of TF32.
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
             images = self._generator(
-                torch.from_numpy(latents).to(self.device), torch.from_numpy(emotions).to(self.device)
+                torch.from_numpy(latents).to(self.device, getattr(torch, self.precision)),
+                torch.from_numpy(emotions).to(self.device),
             )
         grey = images.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
         pixels: NDArray[np.uint8] = grey.permute(0, 2, 3, 1).contiguous().cpu().numpy()

@@ -14,14 +14,21 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import RedirectResponse
 
 from model import FaceSampler
-from model.provenance import describe
+from model.provenance import describe, model_tag
+from service.access.gate import Gate
+from service.access.keys import KeyRing
+from service.access.rates import read_rates
 from service.api import batch, emotions, faces, generate, grid, health, metrics, models, morph, openai, verify
 from service.api.answer import HEADERS
+from service.api.document import document
 from service.api.errors import add_problem_handlers
+from service.credentials import CredentialsError, Signer
 from service.engine import Engine, Sampler
-from service.observability import Metrics, Observed
+from service.engine.watch import Watches
+from service.observability import REQUEST_ID, Metrics, Observed
 from service.security import BodyLimit
 from service.settings import Settings
+from service.tracing import Traced, Tracing
 
 _DESCRIPTION = """\
 Ask for an emotion, get a face that belongs to nobody. The same `seed` is the same person in every emotion,
@@ -32,19 +39,32 @@ what is allowed.
 """
 
 
-def create_app(settings: Settings, sampler: Sampler | None = None, died: Callable[[], None] = lambda: None) -> FastAPI:
+def create_app(
+    settings: Settings,
+    sampler: Sampler | None = None,
+    died: Callable[[], None] = lambda: None,
+    tracing: Tracing | None = None,
+) -> FastAPI:
     """Build the service.
 
     Args:
         settings: see :class:`Settings`.
         sampler: draws the faces; None loads ``settings.weights`` onto ``settings.device``, here and once.
         died: called on the event loop when the inference thread has ended: nothing will be drawn any more.
+        tracing: makes the traces; None makes those that ``settings.traces`` asks for.
 
     Raises:
         WeightsError: the weights cannot be used.
         ValueError: the device is not there.
+        KeysError: the API keys cannot be used.
+        CredentialsError: pictures cannot be signed as the settings say.
+        TracingError: traces are asked for, and OpenTelemetry is not installed.
     """
-    loaded: Sampler = sampler if sampler is not None else FaceSampler.load(settings.weights, settings.device)
+    tracing = Tracing() if tracing is None and settings.traces else tracing
+    keys = None
+    if settings.needs_key:
+        keys = KeyRing(settings.api_keys.get_secret_value().split(), settings.api_keys_file)
+    loaded: Sampler = sampler if sampler is not None else load_sampler(settings)
 
     metrics_of = Metrics(loaded)
 
@@ -58,15 +78,17 @@ def create_app(settings: Settings, sampler: Sampler | None = None, died: Callabl
             cache_bytes=settings.cache_mib * 2**20,
             deadline=settings.deadline_seconds,
             died=died,
-            watch=metrics_of,
+            watch=Watches([metrics_of, tracing]) if tracing is not None else metrics_of,
         )
-        metrics_of.follow(engine)
+        metrics_of.follow(engine, loaded)
         app.state.engine = engine
         engine.start()
         try:
             yield
         finally:
             await asyncio.to_thread(engine.stop, settings.grace_seconds)
+            if tracing is not None:
+                await asyncio.to_thread(tracing.close)
 
     # Swagger UI and its assets come from this process, not from a CDN. ReDoc would fetch its logo elsewhere.
     app = FastAPIOffline(
@@ -81,14 +103,28 @@ def create_app(settings: Settings, sampler: Sampler | None = None, died: Callabl
     app.state.sampler = loaded
     app.state.settings = settings
     app.state.draining = False
+    app.state.signer = _signer(settings, loaded)
     app.state.metrics = metrics_of
     add_problem_handlers(app)
+    document(app)
     app.add_middleware(BodyLimit, others={"/verify": verify.MAX_PICTURE})
+    app.add_middleware(
+        Gate,
+        keys=keys,
+        key_rates=read_rates(settings.key_rate) if settings.key_rate else (),
+        address_rates=read_rates(settings.address_rate) if settings.address_rate else (),
+    )
     # Faces are for any page to show; what changes nothing here is safe to ask for from anywhere.
     app.add_middleware(
-        CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "HEAD"], expose_headers=[*HEADERS, "Retry-After"]
+        CORSMiddleware,
+        allow_origins=["*"],
+        allow_methods=["GET", "HEAD"],
+        allow_headers=["Authorization", "X-API-Key", REQUEST_ID],
+        expose_headers=[*HEADERS, "Retry-After", "RateLimit", "RateLimit-Policy", REQUEST_ID],
     )
-    app.add_middleware(Observed, metrics=metrics_of)  # added last, so that it is outermost
+    app.add_middleware(Observed, metrics=metrics_of)
+    if tracing is not None:
+        app.add_middleware(Traced, tracing=tracing)  # what is added last is outermost
     for capability in (generate, faces, batch, grid, morph, emotions, models, verify, openai, metrics, health):
         app.include_router(capability.router)
 
@@ -97,6 +133,32 @@ def create_app(settings: Settings, sampler: Sampler | None = None, died: Callabl
         return RedirectResponse("docs")
 
     return app
+
+
+def load_sampler(settings: Settings) -> FaceSampler:
+    """Load what draws the faces.
+
+    Raises:
+        WeightsError: the weights cannot be used.
+        ValueError: the device is not there.
+    """
+    return FaceSampler.load(
+        settings.weights, settings.device, batch_size=settings.batch_size or None, precision=settings.precision
+    )
+
+
+def _signer(settings: Settings, sampler: Sampler) -> Signer | None:
+    if settings.c2pa_certificate is None and settings.c2pa_key is None:
+        return None
+    if settings.c2pa_certificate is None or settings.c2pa_key is None:
+        raise CredentialsError("pictures are signed with EMOFACE_C2PA_CERTIFICATE and EMOFACE_C2PA_KEY; give both.")
+    return Signer(
+        settings.c2pa_certificate,
+        settings.c2pa_key,
+        settings.c2pa_algorithm,
+        model_tag(sampler.name, sampler.sha256),
+        settings.c2pa_timestamps,
+    )
 
 
 def _version() -> str:

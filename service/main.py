@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import logging
 import signal
 import socket
@@ -13,6 +14,7 @@ from typing import Any
 
 from service.settings import Settings, SettingsError
 
+_logger = logging.getLogger("emoface")
 _BACKLOG = 2048
 # Longer than clients and proxies keep an idle connection (60 s is common), so that it is they who close it: a
 # request that meets a closing connection is lost.
@@ -62,11 +64,15 @@ def _serve(settings: Settings) -> int:
         # Imported here, for they take seconds.
         import uvicorn
 
-        from model import EmotionMix, FaceRequest, FaceSampler, WeightsError
-        from service.app import create_app
+        from model import EmotionMix, FaceRequest, WeightsError
+        from service.access.keys import KeysError
+        from service.app import create_app, load_sampler
+        from service.connections import BodyDeadline, LastWord, allow_many, timed_protocol
+        from service.credentials import CredentialsError
+        from service.tracing import TracingError
 
         try:
-            sampler = FaceSampler.load(settings.weights, settings.device)
+            sampler = load_sampler(settings)
         except (WeightsError, ValueError) as error:
             raise _Refused(str(error)) from error
         except RuntimeError as error:  # the device failed, out of memory above all
@@ -85,7 +91,10 @@ def _serve(settings: Settings) -> int:
             died.set()
             server.should_exit = True
 
-        app = create_app(settings, sampler, died=end)
+        try:
+            app = create_app(settings, sampler, died=end)
+        except (KeysError, CredentialsError, TracingError) as error:
+            raise _Refused(str(error)) from error
 
         class Draining(uvicorn.Server):
             """At the first signal it is not ready any more, and goes on answering until nobody new should come."""
@@ -100,9 +109,16 @@ def _serve(settings: Settings) -> int:
                 timer.start()
 
         _log(settings)
+        allow_many()
+        if not settings.needs_key and not _is_loopback(listener.getsockname()[0]):
+            _logger.warning(
+                "ANYBODY who reaches this port can draw faces: it listens beyond this machine and needs no key. "
+                "EMOFACE_API_KEYS_FILE names a file of keys, which 'emoface key NAME' makes."
+            )
         server = Draining(
             uvicorn.Config(
-                app,
+                LastWord(BodyDeadline(app, settings.request_seconds)),
+                http=timed_protocol(settings.request_seconds),
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -159,6 +175,10 @@ def _why(error: OSError, host: str, port: int) -> str:
     if error.errno == errno.EACCES:
         return f"port {port} may not be used by this user; choose one above 1023 with --port."
     return f"cannot listen on {host} port {port}: {error.strerror}."
+
+
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
 
 def _announce(host: str, port: int, what: str) -> None:

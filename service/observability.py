@@ -24,6 +24,7 @@ from service.engine.watch import Event, Watch
 access_log = logging.getLogger("emoface.access")
 
 REQUEST_ID: Final = "X-Request-ID"
+KEY_NAME: Final = "emoface.key"  # where the ASGI scope says whose key a request came with
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _FAST: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)  # seconds
 _FACES: Final = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -58,12 +59,13 @@ class Metrics(Watch):
             {"name": sampler.name, "sha256": sampler.sha256, "device": sampler.device}
         )
 
-    def follow(self, engine: Engine) -> None:
-        """Show an engine's state at the moment of asking."""
+    def follow(self, engine: Engine, sampler: Sampler) -> None:
+        """Show an engine's and its sampler's state at the moment of asking."""
         figures: dict[str, tuple[str, Callable[[], float]]] = {
             "emoface_unanswered_faces": ("Different faces that somebody waits for.", lambda: engine.unanswered),
             "emoface_backlog_seconds": ("How long they will take, about.", lambda: engine.backlog),
             "emoface_cache_bytes": ("Pictures that lie ready.", lambda: engine.cached_bytes),
+            "emoface_gpu_bytes": ("The GPU's memory that is taken; 0 on a CPU.", lambda: sampler.gpu_bytes),
             "emoface_engine_alive": ("1 while the inference thread runs.", lambda: float(engine.alive)),
         }
         for name, (meaning, read) in figures.items():
@@ -118,8 +120,7 @@ class Observed:
             await self._app(scope, receive, told)
         finally:
             seconds = time.monotonic() - began
-            route = getattr(scope.get("route"), "path_format", None) or "none"  # none: nothing is at that address
-            method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+            route, method = route_of(scope), method_of(scope)
             self._metrics.request(route, method, status, seconds)
             access_log.info(
                 "request",
@@ -130,12 +131,24 @@ class Observed:
                     "status": status,
                     "milliseconds": round(seconds * 1000, 2),
                     "bytes": sent,
+                    **({"key": scope[KEY_NAME]} if KEY_NAME in scope else {}),
                 },
             )
 
 
+def route_of(scope: Scope) -> str:
+    """Return the template of the address that a request has reached; "none" where there is nothing."""
+    return getattr(scope.get("route"), "path_format", None) or "none"
+
+
+def method_of(scope: Scope) -> str:
+    """Return a request's method; "OTHER" for what nobody has heard of, of which there is no end."""
+    method: str = scope["method"]
+    return method if method in _METHODS else "OTHER"
+
+
 _METHODS: Final = frozenset(("GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"))
-_EXTRAS: Final = ("request_id", "method", "route", "status", "milliseconds", "bytes")
+_EXTRAS: Final = ("request_id", "method", "route", "status", "milliseconds", "bytes", "key")
 
 
 class JsonLines(logging.Formatter):

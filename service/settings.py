@@ -5,8 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.access.rates import RULE, read_rates
+
+
+def _rate(text: str) -> str:
+    if text:
+        read_rates(text)
+    return text
+
+
+#: A text that :func:`service.access.rates.read_rates` can read, or an empty one.
+Rate = Annotated[str, AfterValidator(_rate)]
 
 
 class SettingsError(ValueError):
@@ -34,6 +46,14 @@ class Settings(BaseSettings):
             description='"auto" (the GPU when there is one), "cpu", "cuda" or "cuda:N"',
         ),
     ] = "auto"
+    precision: Annotated[
+        Literal["float32", "bfloat16"],
+        Field(description='"float32", or "bfloat16" where the hardware has it and a few grey levels do not matter'),
+    ] = "float32"
+    batch_size: Annotated[
+        int,
+        Field(ge=0, le=4096, description="how many faces are computed at a time, up to 4096; 0 takes what is usual"),
+    ] = 0
     queue_limit: Annotated[
         int, Field(ge=1, le=1_000_000, description="how many faces may be in work or wait, from 1 to 1000000")
     ] = 1024
@@ -44,6 +64,14 @@ class Settings(BaseSettings):
     deadline_seconds: Annotated[
         float,
         Field(gt=0, le=3600, description="after how many seconds a face that is not ready is given up, up to 3600"),
+    ] = 30.0
+    request_seconds: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=3600,
+            description="how many seconds a client has to send a request's head, and as many for its body, up to 3600",
+        ),
     ] = 30.0
     face_max_age: Annotated[
         int,
@@ -61,6 +89,38 @@ class Settings(BaseSettings):
         int,
         Field(ge=0, le=3600, description="how many seconds open requests get at shutdown, from 0 to 3600"),
     ] = 10
+    api_keys: Annotated[
+        SecretStr,
+        Field(description="lines of keys as 'emoface key NAME' prints them, with blanks between them"),
+    ] = SecretStr("")
+    api_keys_file: Annotated[
+        Path | None,
+        Field(description="the path of a file with a line for each key, as 'emoface key NAME' prints them"),
+    ] = None
+    key_rate: Annotated[
+        Rate, Field(description=f"how many faces each key may ask for, {RULE}, or empty for as many as it likes")
+    ] = ""
+    address_rate: Annotated[
+        Rate,
+        Field(description=f"how many faces each address without a key may ask for, {RULE}, or empty for any number"),
+    ] = ""
+    c2pa_certificate: Annotated[
+        Path | None,
+        Field(description="the path of a PEM file, the chain of the certificate that pictures are signed with"),
+    ] = None
+    c2pa_key: Annotated[Path | None, Field(description="the path of a PEM file, that certificate's private key")] = None
+    c2pa_algorithm: Annotated[
+        Literal["es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519"],
+        Field(description="one of es256, es384, es512, ps256, ps384, ps512 and ed25519, which fits the key"),
+    ] = "es256"
+    c2pa_timestamps: Annotated[
+        str | None,
+        Field(pattern=r"^https?://", description="the http(s) address of an RFC 3161 timestamp authority"),
+    ] = None
+    traces: Annotated[
+        bool,
+        Field(description="true or false, whether traces are sent, where OTEL_EXPORTER_OTLP_ENDPOINT says"),
+    ] = False
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         Field(description='"debug", "info", "warning" or "error"'),
@@ -68,6 +128,11 @@ class Settings(BaseSettings):
     access_log: Annotated[bool, Field(description="true or false, whether every request leaves a line in the log")] = (
         True
     )
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether faces are drawn for those alone who have a key."""
+        return self.api_keys_file is not None or bool(self.api_keys.get_secret_value().split())
 
     @classmethod
     def read(cls, **given: Any) -> Settings:

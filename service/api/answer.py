@@ -17,6 +17,7 @@ from model import FaceRequest
 from model.encode import ENCODER, FORMATS
 from model.provenance import model_tag
 from service.api.errors import ClientGone
+from service.credentials import signed
 from service.engine import Encoding, Engine, Picture, Sampler
 
 _T = TypeVar("_T")
@@ -66,7 +67,8 @@ async def face_response(
     picture = await unless_gone(request, engine.face(face, encoding))
     told["Server-Timing"] = _timing(picture)
     told["Content-Disposition"] = f'inline; filename="{file_name(face, encoding)}"'
-    return Response(picture.content, headers=told, media_type=FORMATS[encoding.format])
+    content = await signed(request, picture.content, FORMATS[encoding.format])
+    return Response(content, headers=told, media_type=FORMATS[encoding.format])
 
 
 def seed_header(face: FaceRequest) -> str:
@@ -87,9 +89,10 @@ def caching(seconds: int) -> str:
 def entity_tag(sampler: Sampler, *what: Hashable) -> str:
     """Return a strong entity tag (RFC 9110, section 8.8.3), which is known before the face is drawn.
 
-    Equal requests give equal bytes as long as the weights, the device, torch and the encoder stay what they are.
+    Equal requests give equal bytes as long as the weights, the device, the arithmetic, torch and the encoder stay
+    what they are. Of a picture with content credentials it names what was signed.
     """
-    made = (sampler.sha256, sampler.device, _software())
+    made = (sampler.sha256, sampler.device, sampler.batch_size, sampler.precision, _software())
     return f'"{hashlib.sha256(repr((what, made)).encode()).hexdigest()[:32]}"'
 
 

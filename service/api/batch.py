@@ -18,7 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response, StreamingResponse
 
 from model import FaceRequest
+from model.encode import FORMATS
 from model.provenance import model_tag
+from service.access.gate import charge
 from service.api.answer import file_name, model_header
 from service.api.deps import EngineDep, SamplerDep, json_only
 from service.api.errors import as_problem, documented, invalid, problem_details
@@ -28,6 +30,7 @@ from service.api.schemas import BATCH_RULES, MAX_FACES, GenerateRequest, Problem
 from service.api.stills import AT_ONCE
 from service.api.validation import field_errors
 from service.api.wish import wished_face
+from service.credentials import signed
 from service.engine import Encoding, Engine, EngineFailed, EngineStopped, Sampler
 
 log = logging.getLogger(__name__)
@@ -169,8 +172,9 @@ async def generate_batch(
     output = wish.output or accepted(request, _KINDS, "Nothing is acceptable to the Accept header; a batch is")
     if not engine.alive:
         raise EngineStopped
+    charge(request, len(wish.requests))
     headers = {"Vary": "Accept", "X-Model": model_header(sampler)}
-    outcomes = _outcomes(wish.requests, engine, sampler)
+    outcomes = _outcomes(request, wish.requests, engine, sampler)
     if output == "ndjson":
         return StreamingResponse(_lines(outcomes), headers=headers, media_type=_KINDS[output])
     if output == "zip":
@@ -181,14 +185,16 @@ async def generate_batch(
     )
 
 
-async def _outcomes(bodies: Sequence[dict[str, Any]], engine: Engine, sampler: Sampler) -> AsyncIterator[_Outcome]:
+async def _outcomes(
+    request: Request, bodies: Sequence[dict[str, Any]], engine: Engine, sampler: Sampler
+) -> AsyncIterator[_Outcome]:
     """Give every outcome once, as they are ready; when nobody takes them any more, nothing more is drawn."""
     waiting = iter(enumerate(bodies))
     working: set[asyncio.Task[_Outcome]] = set()
     try:
         while True:
             while len(working) < AT_ONCE and (following := next(waiting, None)) is not None:
-                working.add(asyncio.create_task(_outcome(*following, engine, sampler)))
+                working.add(asyncio.create_task(_outcome(request, *following, engine, sampler)))
             if not working:
                 return
             done, working = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
@@ -199,7 +205,7 @@ async def _outcomes(bodies: Sequence[dict[str, Any]], engine: Engine, sampler: S
             task.cancel()
 
 
-async def _outcome(index: int, body: dict[str, Any], engine: Engine, sampler: Sampler) -> _Outcome:
+async def _outcome(request: Request, index: int, body: dict[str, Any], engine: Engine, sampler: Sampler) -> _Outcome:
     face, encoding = None, None
     try:
         try:
@@ -208,7 +214,8 @@ async def _outcome(index: int, body: dict[str, Any], engine: Engine, sampler: Sa
             found = [{**entry, "loc": ("body", *entry["loc"])} for entry in error.errors()]
             raise invalid(field_errors(found)) from None
         face, encoding = wished_face(wish, sampler), wish.encoding("png")
-        return _Outcome(index, face, encoding, (await engine.face(face, encoding)).content)
+        content = (await engine.face(face, encoding)).content
+        return _Outcome(index, face, encoding, await signed(request, content, FORMATS[encoding.format]))
     except Exception as error:
         problem = as_problem(error)
         if problem.status_code == 500 and not isinstance(error, EngineFailed):

@@ -12,12 +12,10 @@ from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from service.api.schemas import RULES, RULES_OF, FieldError, GenerateRequest, ProblemDetails
+from service.api.schemas import RULES, RULES_OF, FieldError, ProblemDetails
 from service.api.validation import field_errors
 from service.engine import DeadlineExceeded, EngineFailed, EngineStopped, QueueFull
 
@@ -118,39 +116,12 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
 
 
 def add_problem_handlers(app: FastAPI) -> None:
-    """Make every error of ``app`` a problem, and let its OpenAPI document know the schema."""
+    """Make every error of ``app`` a problem."""
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(ClientGone, _on_gone)
     handled = (HTTPException, QueueFull, DeadlineExceeded, EngineStopped, EngineFailed, Exception)
     for kind in handled:  # EngineFailed was logged where it was raised; Exception alone is logged by the server
         app.add_exception_handler(kind, _on_error)
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            document = get_openapi(
-                title=app.title,
-                version=app.version,
-                summary=app.summary,
-                description=app.description,
-                license_info=app.license_info,
-                routes=app.routes,
-                tags=app.openapi_tags,
-            )
-            schemas = document.setdefault("components", {}).setdefault("schemas", {})
-            # Problem has no route that would bring it here, and FastAPI rounds a seed's maximum to a double.
-            exact: dict[str, type[BaseModel]] = {
-                "Problem": ProblemDetails,
-                "GenerateRequest": GenerateRequest,
-            }
-            for name, model in exact.items():
-                schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-                schemas.update(schema.pop("$defs", {}))
-                schemas[name] = schema
-            app.openapi_schema = document
-        return app.openapi_schema
-
-    # FastAPI documents that a method may be replaced so; mypy does not know of it.
-    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def documented(

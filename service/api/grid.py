@@ -15,6 +15,7 @@ from model.emotions import read_mix
 from model.encode import encode_face
 from model.provenance import describe_many
 from model.sheet import sheet
+from service.access.gate import charge
 from service.api.answer import HEADERS, caching, client_has, entity_tag, model_header, unless_gone
 from service.api.deps import EngineDep, SamplerDep, SettingsDep
 from service.api.errors import invalid
@@ -23,6 +24,7 @@ from service.api.schemas import GRID_RULES, MAX_FACES, FaceOptions, FieldError
 from service.api.stills import draw_stills
 from service.api.validation import as_sentence, emotion_error
 from service.api.wish import check_model
+from service.credentials import signed
 
 router = APIRouter(tags=["faces"])
 
@@ -110,6 +112,7 @@ async def grid(
     }
     if client_has(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
+    charge(request, len(faces))
     stills = await unless_gone(request, draw_stills(engine, faces, options.size))
 
     def laid_out() -> bytes:
@@ -119,7 +122,8 @@ async def grid(
         pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
         return encode_face(pixels, text=describe_many(sampler))
 
-    return Response(await asyncio.to_thread(laid_out), headers=headers, media_type="image/png")
+    content = await signed(request, await asyncio.to_thread(laid_out), "image/png")
+    return Response(content, headers=headers, media_type="image/png")
 
 
 def _listed(values: list[str], *, mixes: bool = False) -> list[str]:

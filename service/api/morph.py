@@ -15,6 +15,7 @@ from model import EmotionError, EmotionMix, FaceRequest
 from model.animate import ANIMATED, encode_animation
 from model.provenance import describe_many
 from model.sampler import DEFAULT_TRUNCATION
+from service.access.gate import charge
 from service.api.answer import HEADERS, model_header, seed_header, unless_gone
 from service.api.deps import EngineDep, SamplerDep, json_only
 from service.api.errors import invalid
@@ -34,6 +35,7 @@ from service.api.schemas import (
 from service.api.stills import draw_stills
 from service.api.validation import emotion_error
 from service.api.wish import check_model
+from service.credentials import signed
 
 router = APIRouter(tags=["faces"])
 
@@ -125,6 +127,7 @@ async def morph(
     if len(faces) > MAX_FACES:
         rule = f"at most {MAX_FACES} frames, all together"
         raise invalid([FieldError(pointer="#/frames", detail=f"An animation has {rule}.", allowed=rule)])
+    charge(request, len(faces))
     stills = await unless_gone(request, draw_stills(engine, faces, wish.size))
     content = await asyncio.to_thread(
         encode_animation, stills, wish.format, round(1000 / wish.fps), text=describe_many(sampler)
@@ -135,4 +138,5 @@ async def morph(
         "X-Frames": str(len(faces)),
         "Content-Disposition": f'inline; filename="morph.{wish.format}"',
     }
+    content = await signed(request, content, ANIMATED[wish.format])
     return Response(content, headers=headers, media_type=ANIMATED[wish.format])

@@ -21,7 +21,9 @@ from starlette.responses import Response
 
 from model import EmotionError, EmotionMix, FaceRequest
 from model.emotions import ALIASES, read_mix
+from model.encode import FORMATS
 from model.sampler import DEFAULT_TRUNCATION
+from service.access.gate import charge
 from service.api.answer import model_header, unless_gone
 from service.api.deps import EngineDep, SamplerDep, json_only
 from service.api.errors import invalid
@@ -40,6 +42,7 @@ from service.api.schemas import (
 from service.api.stills import draw_all
 from service.api.validation import emotion_error
 from service.api.wish import check_model
+from service.credentials import signed
 from service.engine import Encoding, ImageFormat
 
 router = APIRouter(tags=["OpenAI"])
@@ -124,7 +127,9 @@ async def images_generations(
     faces = [FaceRequest(mix, seed, wish.intensity, wish.truncation) for seed in seeds]
     files: list[bytes] = []
     if wish.response_format != "url":
-        files = await unless_gone(request, draw_all(engine, faces, Encoding(size, form)))
+        charge(request, len(faces))
+        drawn = await unless_gone(request, draw_all(engine, faces, Encoding(size, form)))
+        files = [await signed(request, file, FORMATS[form]) for file in drawn]
     response.headers["X-Model"] = model_header(sampler)
     return Images(
         created=int(time.time()),

@@ -6,9 +6,11 @@ Pillow lets go of the interpreter lock while it resamples and compresses.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from queue import SimpleQueue
 from typing import Final
 
 import numpy as np
@@ -35,8 +37,8 @@ class Encoder:
         describe: Callable[[FaceRequest], Mapping[str, str]] | None,
         watch: Watch,
     ) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="emoface-encoder")
-        self._posters = ThreadPoolExecutor(1, thread_name_prefix="emoface-posters")
+        self._pool = _Pool(threads, "emoface-encoder")
+        self._posters = _Pool(1, "emoface-posters")
         self._deliver = deliver
         self._describe = describe
         self._watch = watch
@@ -46,22 +48,25 @@ class Encoder:
         pairs = list(zip(jobs, pixels, strict=True))
         small = [(job, face) for job, face in pairs if (job.encoding.size or 0) <= _LARGE]
         if small:
-            self._pool.submit(self._encode, small)
+            self._pool.submit(partial(self._encode, small))
         for pair in pairs:
             if (pair[0].encoding.size or 0) > _LARGE:
-                self._posters.submit(self._encode, [pair])
+                self._posters.submit(partial(self._encode, [pair]))
 
-    def close(self) -> None:
-        """Finish what was submitted, then end the threads."""
+    def close(self, seconds: float | None = None) -> None:
+        """Finish what was submitted, then end the threads; one that hangs is left behind after ``seconds``."""
+        end = None if seconds is None else time.monotonic() + seconds
         for pool in (self._pool, self._posters):
-            pool.shutdown(wait=True)
+            pool.close()
+        for pool in (self._pool, self._posters):
+            pool.join(end)
 
     def _encode(self, pairs: Sequence[tuple[Job, NDArray[np.uint8]]]) -> None:
         outcomes: list[Outcome] = []
         for job, face in pairs:
             if job.answer.cancelled():
                 continue
-            began = time.monotonic()
+            job.timing.encoded_from = began = time.monotonic()
             try:
                 text = self._describe(job.request) if self._describe else None
                 content = encode_face(face, job.encoding.size, job.encoding.format, text)
@@ -72,3 +77,37 @@ class Encoder:
                 log.exception("a face could not be encoded as %s", job.encoding)
                 outcomes.append((job, error))
         self._deliver(outcomes)
+
+
+class _Pool:
+    """Threads that work off a queue.
+
+    Daemons, unlike those of ``concurrent.futures``, for which Python waits at its end: an encoder that hangs must not
+    keep the process from ending.
+    """
+
+    def __init__(self, threads: int, name: str) -> None:
+        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"{name}_{number}", daemon=True) for number in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, task: Callable[[], None]) -> None:
+        self._tasks.put(task)
+
+    def close(self) -> None:
+        for _ in self._threads:
+            self._tasks.put(None)
+
+    def join(self, end: float | None) -> None:
+        for thread in self._threads:
+            thread.join(None if end is None else max(0.0, end - time.monotonic()))
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            try:
+                task()
+            except BaseException:  # whatever it was, the tasks to come need this thread
+                log.exception("an encoder thread failed")

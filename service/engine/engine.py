@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from model import FaceRequest
 from service.engine.encoder import Encoder
-from service.engine.job import Encoding, Job, Key, Outcome, Picture
+from service.engine.job import Encoding, Job, Key, Outcome, Picture, Timing
 from service.engine.queue import Closed, JobQueue
 from service.engine.watch import Watch
 
@@ -44,6 +44,10 @@ class Sampler(Protocol):
     def resolution(self) -> int: ...
     @property
     def channels(self) -> int: ...
+    @property
+    def precision(self) -> str: ...
+    @property
+    def gpu_bytes(self) -> int: ...
     @property
     def batch_size(self) -> int:
         """How many faces one computation draws; fewer cost as much."""
@@ -147,12 +151,13 @@ class Engine:
     def stop(self, seconds: float | None = None) -> None:
         """Finish what is queued, then end the threads. Blocks, so call it off the event loop.
 
-        A sampler that hangs is left behind after ``seconds`` (None: never).
+        A sampler or an encoder that hangs is left behind after ``seconds`` (None: never).
         """
+        began = time.monotonic()
         self._queue.close()
         if self._thread.ident is not None:
             self._thread.join(seconds)
-        self._encoder.close()
+        self._encoder.close(None if seconds is None else max(0.0, seconds - (time.monotonic() - began)))
 
     async def face(self, request: FaceRequest, encoding: Encoding) -> Picture:
         """Return the image file of one face.
@@ -188,6 +193,7 @@ class Engine:
             raise
         else:
             self._watch.face("made")
+            self._watch.made(job.timing)
             return Picture(content, job.timing)
         finally:
             job.waiting -= 1
@@ -201,7 +207,7 @@ class Engine:
         if len(self._flights) >= self._limit:
             self._watch.face("refused")
             raise QueueFull(self.backlog)
-        job = Job(request, encoding, asyncio.get_running_loop().create_future(), time.monotonic())
+        job = Job(request, encoding, asyncio.get_running_loop().create_future(), Timing(time.monotonic()))
         try:
             self._queue.put(job)
         except Closed:
@@ -218,6 +224,8 @@ class Engine:
             while batch := self._queue.take(self._sampler.batch_size):
                 self._compute([job for job in batch if not job.answer.cancelled()])
             ended = True
+        except BaseException:  # Python itself says nothing of a thread that SystemExit ends
+            log.critical("the inference thread has ended", exc_info=True)
         finally:
             # At a stop the queue is empty by now. When something worse than an Exception ends the thread, its
             # batch and all that wait get an answer: nobody waits for ever.
@@ -236,7 +244,7 @@ class Engine:
             pixels = self._sampler.sample([job.request for job in batch])
             took = time.monotonic() - began
             for job in batch:
-                job.timing.queue, job.timing.generate = began - job.since, took
+                job.timing.queue, job.timing.generate = began - job.timing.since, took
             self._watch.batch(len(batch), took, [job.timing.queue for job in batch])
             share = took / self._sampler.batch_size  # of a full batch, which one that is not full costs as much as
             self._seconds_a_face += (share - self._seconds_a_face) * (_NEWEST if self._seconds_a_face else 1)

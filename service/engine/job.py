@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from model import FaceRequest
@@ -25,11 +25,13 @@ Key = tuple[FaceRequest, Encoding]
 
 @dataclass(slots=True)
 class Timing:
-    """Seconds that a face spent in each room of the engine."""
+    """Seconds that a face spent in each room of the engine, and when it came there."""
 
+    since: float  # time.monotonic() when it was queued
     queue: float = 0.0  # from its request until its batch was begun
     generate: float = 0.0  # the whole batch: a lone face costs as much
     encode: float = 0.0  # its own picture alone
+    encoded_from: float = 0.0  # time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,7 @@ class Job:
     encoding: Encoding
     #: Resolved on the event loop with the image's bytes; cancelled when nobody waits any more.
     answer: asyncio.Future[bytes]
-    since: float  # time.monotonic() when it was queued
-    timing: Timing = field(default_factory=Timing)
+    timing: Timing
     waiting: int = 0  # coroutines that await it; touched on the event loop only
 
     @property

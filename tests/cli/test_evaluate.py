@@ -42,7 +42,7 @@ def test_weights_get_a_report(folder):
     assert "emotion accuracy, balanced: 0." in result.stdout
     figures = json.loads((out / "report.json").read_text())
     assert figures["protocol"]["faces_per_emotion"] == 20
-    assert figures["protocol"]["truncation"] == 0.85
+    assert figures["protocol"]["truncation"] == 0.95
     assert "judge" in figures["judges"]
     assert (out / "report.md").read_text().startswith("# w: report")
 

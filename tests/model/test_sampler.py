@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.emotions import FER2013, EmotionMix, UnknownEmotion
-from model.sampler import MAX_SEED, FaceRequest, FaceSampler, canonical_seed, latent, seed_number
+from model.sampler import MAX_SEED, PRECISIONS, FaceRequest, FaceSampler, canonical_seed, latent, seed_number
 
 HAPPY = EmotionMix.parse("happy", FER2013)
 SEEDS = st.one_of(st.integers(0, MAX_SEED), st.text(min_size=1, max_size=256))
@@ -29,9 +29,11 @@ def sampler(generator):
     return FaceSampler(generator, name="small", batch_size=4)
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
 @settings(max_examples=30, deadline=None)
-@given(requests=st.lists(REQUESTS, min_size=1, max_size=11), data=st.data())
-def test_a_face_depends_on_its_own_request_alone(sampler, requests, data):
+@given(batch_size=st.integers(1, 9), requests=st.lists(REQUESTS, min_size=1, max_size=20), data=st.data())
+def test_a_face_depends_on_its_own_request_alone(generator, precision, batch_size, requests, data):
+    sampler = FaceSampler(generator, batch_size=batch_size, precision=precision)
     together = sampler.sample(requests)
     order = data.draw(st.permutations(range(len(requests))))
     np.testing.assert_array_equal(sampler.sample([requests[i] for i in order]), together[list(order)])
@@ -47,6 +49,45 @@ def test_every_slot_of_a_batch_gives_the_same_face(sampler):
         company = [other] * sampler.batch_size
         company[slot] = wanted
         np.testing.assert_array_equal(sampler.sample(company)[slot], first)
+
+
+def test_the_precisions_draw_the_same_people(generator):
+    requests = [FaceRequest(HAPPY, seed) for seed in range(8)]
+    exact, coarse = (FaceSampler(generator, precision=one).sample(requests).astype(int) for one in PRECISIONS)
+    assert 0 < np.abs(exact - coarse).max() < 24
+    assert np.abs(exact - coarse).mean() < 3
+    with pytest.raises(ValueError, match="precision must be one of float32, bfloat16, not 'float16'"):
+        FaceSampler(generator, precision="float16")
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError])
+def test_out_of_memory_halves_the_batch_and_goes_on(generator, monkeypatch, caplog, error):
+    requests = [FaceRequest(HAPPY, seed) for seed in range(11)]
+    plain = FaceSampler(generator, batch_size=2).sample(requests)
+    sampler = FaceSampler(generator, batch_size=8)
+    shapes, draw = [], sampler._draw
+
+    def scarce(latents, emotions):
+        shapes.append(len(latents))
+        if len(latents) > 2:
+            raise error("no more")
+        return draw(latents, emotions)
+
+    monkeypatch.setattr(sampler, "_draw", scarce)
+    np.testing.assert_array_equal(sampler.sample(requests), plain)
+    assert shapes == [8, 4] + [2] * 6
+    assert sampler.batch_size == 2, "it does not try in vain each time"
+    assert [record.message for record in caplog.records] == [
+        f"out of memory: from now on {n} faces at a time" for n in (4, 2)
+    ]
+
+
+def test_a_face_that_does_not_fit_alone_is_an_error(generator, monkeypatch):
+    sampler = FaceSampler(generator, batch_size=2)
+    monkeypatch.setattr(sampler, "_draw", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("no more")))
+    with pytest.raises(torch.OutOfMemoryError):
+        sampler.sample([FaceRequest(HAPPY, 1)])
+    assert sampler.batch_size == 1
 
 
 def test_no_requests_no_faces(sampler):

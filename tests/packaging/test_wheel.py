@@ -77,8 +77,8 @@ def distributions(requirements: list[str]) -> set[str]:
 @pytest.mark.parametrize("package", ["emoface", "model", "service", "training"])
 def test_every_import_is_a_declared_requirement(package: str, project: dict[str, Any]) -> None:
     declared = distributions(project["dependencies"])
-    if package == "training":
-        declared |= distributions(project["optional-dependencies"]["train"])
+    for extra in {"training": ["train"], "service": ["traces", "c2pa"]}.get(package, []):
+        declared |= distributions(project["optional-dependencies"][extra])
     owners = packages_distributions()
     undeclared = {
         name: file

@@ -36,6 +36,8 @@ class StubSampler:
     emotions: tuple[str, ...] = FER2013
     resolution = 48
     channels = 1
+    precision = "float32"
+    gpu_bytes = 0
     batch_size = 32
 
     def __init__(self) -> None:

@@ -55,7 +55,7 @@ def test_redoc_which_would_ask_another_host_is_absent(client: httpx.Client) -> N
 def test_a_face_is_documented_with_its_pictures_headers_and_problems(document: dict[str, Any]) -> None:
     operation = document["paths"]["/generate"]["post"]
     responses = operation["responses"]
-    assert set(responses) == {"200", "400", "406", "413", "415", "422", "500", "503"}
+    assert set(responses) == {"200", "400", "401", "406", "408", "413", "415", "422", "429", "500", "503"}
     assert set(responses["200"]["content"]) == {"image/png", "image/webp", "image/jpeg", "image/avif"}
     assert set(responses["200"]["headers"]) == {"X-Seed", "X-Model", "ETag", "Server-Timing", "Content-Disposition"}
     assert "Retry-After" in responses["503"]["headers"]

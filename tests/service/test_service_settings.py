@@ -36,6 +36,8 @@ def test_given_values_win_over_the_environment_and_none_counts_as_not_given(
         ("grace_seconds", "-1", "from 0 to 3600"),
         ("device", "gpu", '"auto"'),
         ("log_level", "loud", '"warning"'),
+        ("key_rate", "often", 'such as "100/minute"'),
+        ("address_rate", "0/minute", 'such as "100/minute"'),
     ],
 )
 def test_a_bad_value_is_one_sentence_that_names_it(
