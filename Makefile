@@ -22,6 +22,7 @@ run:
 test:
 	@scripts/venv.sh test
 	@scripts/chromium.sh
+	@scripts/promtool.sh
 	@exec scripts/check.sh
 
 clean:

@@ -1,4 +1,7 @@
-"""scripts/venv.sh as a new machine meets it: what it refuses, what it asks of pip, and when it asks nothing."""
+"""scripts/venv.sh as a new machine meets it: what it refuses, what it asks of pip, and when it asks nothing.
+
+And scripts/promtool.sh, which puts a tool that pip does not have beside those that it has.
+"""
 
 from __future__ import annotations
 
@@ -161,3 +164,84 @@ def test_an_environment_whose_python_is_gone_starts_over(machine: Machine) -> No
     (machine.repo / ".venv" / "bin" / "python").unlink()
     assert machine.setup().returncode == 0
     assert machine.installs() == ["."]
+
+
+# ---- scripts/promtool.sh -------------------------------------------------------------------------------------
+
+APT = """#!/bin/sh
+echo "$*" >>"{log}"
+case "$*" in
+*update*) : >"{lists}" ;;
+*'download prometheus') [ -e "{lists}" ] && : >prometheus_2.42.0_amd64.deb ;;
+*) echo "unexpected: $*" >&2; exit 99 ;;
+esac
+"""
+DPKG = """#!/bin/sh
+[ "$1" = -x ] && [ -e "$2" ] && mkdir -p "$3/usr/bin" && cp "{promtool}" "$3/usr/bin/promtool"
+"""
+
+
+@pytest.fixture
+def debian(machine: Machine) -> Machine:
+    """A machine with apt-get and dpkg-deb, whose package holds a promtool; apt's lists have been fetched."""
+    promtool = machine.tool("in-the-package", "#!/bin/sh\n")
+    lists = machine.bin.parent / "lists"
+    lists.touch()
+    machine.tool("apt-get", APT.format(log=machine.log, lists=lists))
+    machine.tool("dpkg-deb", DPKG.format(promtool=promtool))
+    return machine
+
+
+def fetches(machine: Machine) -> list[str]:
+    """What apt-get was asked to do since the last time this was called, without its options."""
+    lines = [line.rpartition("User=root ")[2] for line in machine.log.read_text().splitlines()]
+    machine.log.write_text("")
+    return lines
+
+
+def test_a_missing_promtool_is_one_sentence(machine: Machine) -> None:
+    assert "in its package prometheus" in sentence(machine.run("scripts/promtool.sh"))
+
+
+def test_a_promtool_that_is_there_is_enough(debian: Machine) -> None:
+    debian.tool("promtool", "#!/bin/sh\n")
+    result = debian.run("scripts/promtool.sh")
+    assert (result.returncode, result.stdout, fetches(debian)) == (0, "", [])
+
+
+def test_promtool_is_fetched_once_and_not_installed(debian: Machine) -> None:
+    for expected in (["download prometheus"], []):
+        result = debian.run("scripts/promtool.sh")
+        assert (result.returncode, result.stderr) == (0, "")
+        assert fetches(debian) == expected
+        assert {path.name for path in (debian.repo / ".venv").rglob("*")} == {"bin", "promtool"}
+
+
+def test_a_promtool_that_does_not_run_is_fetched_again(debian: Machine) -> None:
+    half = debian.repo / ".venv" / "bin" / "promtool"
+    half.parent.mkdir(parents=True)
+    half.write_text("exit 1\n")
+    half.chmod(0o755)
+    assert debian.run("scripts/promtool.sh").returncode == 0
+    assert fetches(debian) == ["download prometheus"]
+    assert half.read_text() == "#!/bin/sh\n"
+
+
+def test_lists_are_fetched_where_there_are_none(debian: Machine) -> None:
+    debian.tool("sudo", '#!/bin/sh\nshift\nexec "$@"\n')  # for those who run this as somebody else than root
+    (debian.bin.parent / "lists").unlink()
+    result = debian.run("scripts/promtool.sh")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert fetches(debian) == ["download prometheus", "update -qq", "download prometheus"]
+
+
+@pytest.mark.parametrize("broken", ["apt-get", "dpkg-deb", "sudo"])
+def test_a_promtool_that_cannot_be_had_is_one_sentence(debian: Machine, broken: str) -> None:
+    debian.tool("id", "#!/bin/sh\necho 1000\n")
+    debian.tool("sudo", "#!/bin/sh\nexit 1\n")
+    if broken == "sudo":
+        (debian.bin.parent / "lists").unlink()
+    else:
+        debian.tool(broken, "#!/bin/sh\nexit 1\n")
+    assert "get it" in sentence(debian.run("scripts/promtool.sh"))
+    assert not (debian.repo / ".venv" / "promtool.new").exists()
