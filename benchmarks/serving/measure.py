@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import io
 import json
 import subprocess
@@ -15,7 +14,7 @@ from itertools import count
 from typing import Any, Final
 
 from benchmarks.serving import processes
-from benchmarks.serving.servers import Failed, Running
+from benchmarks.serving.servers import Failed, Running, post
 from benchmarks.serving.wire import EMOTIONS, PNG
 
 Figures = dict[str, Any]
@@ -114,18 +113,8 @@ def export(running: Running, seeds: Seeds, seconds: float) -> Figures:
     while not faces or time.perf_counter() - begun < seconds:
         first = seeds.block()
         wishes = [{"emotion": EMOTIONS[seed % len(EMOTIONS)], "seed": seed} for seed in range(first, first + EXPORT)]
-        connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=120)
-        body = json.dumps({"requests": wishes, "output": "zip"})
-        try:
-            connection.request("POST", "/generate/batch", body, {"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            content = answer.read()
-        except http.client.HTTPException as error:
-            raise Failed(f"it broke off an archive ({type(error).__name__})") from error
-        finally:
-            connection.close()
-        if answer.status != 200:
-            raise Failed(f"it answers a batch with {answer.status} {content[:200]!r}")
+        body = json.dumps({"requests": wishes, "output": "zip"}).encode()
+        content = post(running.port, "/generate/batch", body, timeout=120)
         faces += EXPORT
         took = time.perf_counter() - begun
     with zipfile.ZipFile(io.BytesIO(content)) as archive:

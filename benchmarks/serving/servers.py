@@ -115,20 +115,27 @@ class Running:
         return processes.cpu_seconds(processes.family(self.process.pid))
 
 
-def fetch(port: int, seed: int, timeout: float = 60) -> bytes:
-    """Return one face; raises Failed for an answer that is none, OSError where nobody answers."""
-    body = face_request(seed).partition(b"\r\n\r\n")[2]
+def post(port: int, path: str, body: bytes, timeout: float) -> bytes:
+    """Return what is answered to JSON; raises Failed where that is no 200, OSError where nobody answers."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
-        connection.request("POST", "/generate", body, {"Content-Type": "application/json"})
+        connection.request("POST", path, body, {"Content-Type": "application/json"})
         answer = connection.getresponse()
         content = answer.read()
     except http.client.HTTPException as error:
-        raise Failed(f"it broke off its answer ({type(error).__name__})") from error
+        raise Failed(f"it broke off its answer to {path} ({type(error).__name__})") from error
     finally:
         connection.close()
-    if answer.status != 200 or not content.startswith(PNG):
-        raise Failed(f"it answers {answer.status} {content[:200]!r}")
+    if answer.status != 200:
+        raise Failed(f"it answers {path} with {answer.status} {content[:200]!r}")
+    return content
+
+
+def fetch(port: int, seed: int, timeout: float = 60) -> bytes:
+    """Return one face; raises Failed for an answer that is none, OSError where nobody answers."""
+    content = post(port, "/generate", face_request(seed).partition(b"\r\n\r\n")[2], timeout)
+    if not content.startswith(PNG):
+        raise Failed(f"it answers with no PNG: {content[:200]!r}")
     return content
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -14,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.access.keys import Key, KeyRing
 from service.access.rates import Account, Rates, TooMany, read_rates
-from service.api.errors import Problem, problem_response
+from service.api.errors import Problem, problem_response, retry_later
 from service.observability import KEY_NAME
 
 #: What tells nothing of anybody and draws nothing: health, the documentation, the page. All else needs a key, where
@@ -26,7 +25,7 @@ _UNCOUNTED: Final = ("/metrics",)
 _STATE: Final = "emoface.access"
 
 NO_KEY: Final = "This service needs a key: send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
-TOO_MANY: Final = "Allowed are {limit} for each who asks; try again in {when}."
+TOO_MANY: Final = "Allowed are {limit} for each who asks"
 _WRONG: Final = "The key is not known here; ask whoever runs this service for one."
 
 
@@ -124,9 +123,7 @@ def charge(request: Request, faces: int) -> None:
 def _too_many(error: TooMany, faces: int) -> Problem:
     if error.seconds is None:
         return Problem(429, f"That is {faces} faces at once, and allowed are {error.limit}; ask for fewer.")
-    seconds = max(1, math.ceil(error.seconds))
-    when = "a second" if seconds == 1 else f"{seconds} seconds"
-    return Problem(429, TOO_MANY.format(limit=error.limit, when=when), headers={"Retry-After": str(seconds)})
+    return retry_later(429, TOO_MANY.format(limit=error.limit), error.seconds)
 
 
 def _given_key(headers: Headers) -> str:

@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
 from service.access.gate import NO_KEY, OPEN, TOO_MANY
-from service.api.errors import documented
+from service.api.errors import documented, retry_later
 from service.api.schemas import GenerateRequest, ProblemDetails
 
 _KEYS: Final = {
@@ -26,7 +26,7 @@ _AT_THE_GATE: Final = {
     **documented(401, NO_KEY, WWW_Authenticate="How to send a key."),
     **documented(
         429,
-        TOO_MANY.format(limit="100 a minute", when="7 seconds"),
+        retry_later(429, TOO_MANY.format(limit="100 a minute"), 7).detail,
         Retry_After="Seconds to wait.",
         RateLimit="What is left, where it is limited.",
         RateLimit_Policy="What is allowed, where it is limited.",

@@ -49,6 +49,13 @@ def invalid(errors: list[FieldError]) -> Problem:
     return Problem(422, errors[0].detail + more, errors=errors)
 
 
+def retry_later(status: int, what: str, seconds: float) -> Problem:
+    """Make the problem of ``what`` will be over in ``seconds``, and say when, in words and as Retry-After."""
+    whole = max(1, math.ceil(seconds))
+    when = "a second" if whole == 1 else f"{whole} seconds"
+    return Problem(status, f"{what}; try again in {when}.", headers={"Retry-After": str(whole)})
+
+
 def as_problem(error: Exception) -> Problem:
     """Return what a client is told of an exception; of a bug, nothing."""
     if isinstance(error, Problem):
@@ -57,10 +64,8 @@ def as_problem(error: Exception) -> Problem:
         detail = _FRAMEWORK.get(error.status_code) or error.detail
         return Problem(error.status_code, detail, headers=dict(error.headers or {}))
     if isinstance(error, QueueFull | DeadlineExceeded):
-        seconds = max(1, math.ceil(error.seconds))
         what = "Too many faces are waiting" if isinstance(error, QueueFull) else "The face was not ready in time"
-        when = "a second" if seconds == 1 else f"{seconds} seconds"
-        return Problem(503, f"{what}; try again in {when}.", headers={"Retry-After": str(seconds)})
+        return retry_later(503, what, error.seconds)
     if isinstance(error, EngineStopped):
         return Problem(503, "No face can be drawn at the moment; /readyz says when it can.")
     # The server's error log has the traceback; the answer has nothing of it.
