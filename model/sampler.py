@@ -5,35 +5,34 @@ The service, the command line, the evaluator and the exporter all come through h
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from model.emotions import EmotionMix
-from model.generator import AnyGenerator
+from model.generator import AnyGenerator, Generator
+from model.seeds import canonical_seed, latent
 from model.weights import default_weights, load_generator
+
+if TYPE_CHECKING:
+    from model.compiled import CompiledGenerator
 
 log = logging.getLogger(__name__)
 
-MAX_SEED: Final = 2**63 - 1
 MAX_INTENSITY: Final = 1.5
-MAX_SEED_TEXT: Final = 256
 # The weights that ship show emotions best without losing variety here; measured by `emoface evaluate`, see their card.
 DEFAULT_TRUNCATION: Final = 0.95
-# Second word of the Philox key: latents share no numbers with any other use of the same seed.
-_LATENT_STREAM: Final = 0x656D6F66616365
-# One fixed batch shape a device. A face's sums then run in the same order whatever company it is in; a smaller shape
-# wastes less on a lone request, a larger one is faster for many. Measured by benchmarks/sampler_batch.py on two CPU
-# cores: 581 faces/s and 6.0 ms for a lone face at 4, 664 and 10.9 ms at 8. The GPU's is a guess until one is measured.
+# How many faces are drawn at a time. Torch gets one fixed shape, in which a face's sums run in the same order whatever
+# company it is in: a smaller one wastes less on a lone request, a larger one is faster for many. OpenVINO takes as many
+# as there are. The GPU's is a guess until one is measured.
 _BATCH: Final = {"cpu": 4, "cuda": 64}
+_COMPILED_BATCH: Final = 8
 
 #: What a sampler can compute in.
 PRECISIONS: Final = ("float32", "bfloat16")
@@ -62,57 +61,6 @@ class FaceRequest:
             raise ValueError(f"intensity must be from 0 to {MAX_INTENSITY}.")
         if not 0 <= self.truncation <= 1:
             raise ValueError("truncation must be from 0 to 1.")
-
-
-def canonical_seed(seed: int | str) -> int | str:
-    """Return the seed itself, checked; a text that spells a number 0..MAX_SEED becomes that number.
-
-    So ``"7"`` from a header, a URL or a shell is the person that ``7`` is. Only the number's own spelling counts:
-    ``"007"`` stays a text.
-
-    Raises:
-        ValueError: out of range, empty or too long; one sentence.
-    """
-    if isinstance(seed, str):
-        if not 0 < len(seed) <= MAX_SEED_TEXT:
-            raise ValueError(f"a seed that is a text must have 1 to {MAX_SEED_TEXT} characters.")
-        try:
-            seed.encode()
-        except UnicodeEncodeError:
-            raise ValueError("a seed that is a text must be valid Unicode.") from None
-        if len(seed) <= 19 and seed.isascii() and seed.isdecimal() and str(int(seed)) == seed and int(seed) <= MAX_SEED:
-            return int(seed)
-        return seed
-    if isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
-        raise ValueError(f"a seed must be a whole number from 0 to {MAX_SEED}, or a text.")
-    return seed
-
-
-def seed_number(seed: int | str) -> int:
-    """Map a seed to the integer 0..MAX_SEED that keys its latent; texts are hashed with SHA-256.
-
-    Raises:
-        ValueError: as :func:`canonical_seed`.
-    """
-    seed = canonical_seed(seed)
-    if isinstance(seed, str):
-        return int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "little") >> 1
-    return seed
-
-
-def latent(seed: int | str, size: int) -> NDArray[np.float32]:
-    """Return the standard-normal latent of a seed, float32 ``[size]``, the same on every machine.
-
-    Philox4x64-10 (Salmon et al. 2011) counts, and Box-Muller in float64 makes the numbers normal; numpy promises the
-    stream of its bit generators for good, but not that of its own normal distribution (NEP 19).
-    """
-    key = np.array([seed_number(seed), _LATENT_STREAM], dtype=np.uint64)
-    half = (size + 1) // 2
-    bits = np.random.Philox(key=key).random_raw(2 * half) >> np.uint64(11)
-    uniform = (bits.astype(np.float64) + 0.5) * 2.0**-53  # inside (0, 1), never at its ends
-    radius, angle = np.sqrt(-2.0 * np.log(uniform[:half])), 2.0 * math.pi * uniform[half:]
-    normal = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])
-    return normal[:size].astype(np.float32)
 
 
 def choose_device(device: str) -> str:
@@ -158,12 +106,13 @@ class FaceSampler:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}.")
         self.device = device
         self.precision = precision
-        self.batch_size = batch_size or _BATCH[torch.device(device).type]
         self.card = card or {}
         self.sha256 = sha256
         self.name = name
         self.config = generator.config
         self._generator = generator.eval().to(device).to(memory_format=torch.channels_last)
+        self._compiled = _compiled(generator, precision, batch_size) if device == "cpu" else None
+        self._sizes = self._compiled.sizes if self._compiled else (batch_size or _BATCH[torch.device(device).type],)
 
     @classmethod
     def load(
@@ -177,7 +126,8 @@ class FaceSampler:
         """Load a weight file onto ``device``: ``auto`` (the GPU where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
 
         ``precision`` is that of the arithmetic, ``float32`` or ``bfloat16``: the latter is faster on hardware that has
-        it, and its faces differ from the former's by some grey levels. ``batch_size`` faces are computed at a time.
+        it, and its faces differ from the former's by some grey levels. Up to ``batch_size`` faces are computed at a
+        time. A CPU uses as many threads as torch would (OMP_NUM_THREADS).
 
         Raises:
             WeightsError: the file cannot be used.
@@ -195,6 +145,11 @@ class FaceSampler:
             batch_size=batch_size,
             precision=precision,
         )
+
+    @property
+    def batch_size(self) -> int:
+        """How many faces are drawn at a time, at most."""
+        return max(self._sizes)
 
     @property
     def emotions(self) -> tuple[str, ...]:
@@ -219,7 +174,7 @@ class FaceSampler:
     def sample(self, requests: Sequence[FaceRequest]) -> NDArray[np.uint8]:
         """Draw one face a request: uint8 ``[n, resolution, resolution, channels]``, 0 black..255 white.
 
-        A face depends on its own request alone: every call computes whole batches of one fixed shape.
+        A face depends on its own request alone, not on the others, on how many there are or on its place among them.
 
         Raises:
             EmotionError: a mix names an emotion that these weights do not know.
@@ -245,13 +200,16 @@ class FaceSampler:
         faces = np.empty((len(latents), self.resolution, self.resolution, self.channels), np.uint8)
         start = 0
         while start < len(latents):
-            filled = min(self.batch_size, len(latents) - start)
-            spare = ((0, self.batch_size - filled), (0, 0))
+            left = len(latents) - start
+            size = max((size for size in self._sizes if size <= left), default=min(self._sizes))
+            filled = min(size, left)
+            spare = ((0, size - filled), (0, 0))
             part = [np.pad(rows[start : start + filled], spare) for rows in (latents, emotions)]
             try:
                 faces[start : start + filled] = self._draw(*part)[:filled]
             except (torch.OutOfMemoryError, MemoryError):
-                if self.batch_size == 1:
+                # What is compiled has its memory already.
+                if self._compiled is not None or self.batch_size == 1:
                     raise
                 self._shrink()
             else:
@@ -260,13 +218,18 @@ class FaceSampler:
 
     def _shrink(self) -> None:
         """Go on with half the batch, for good."""
-        self.batch_size //= 2
+        self._sizes = (self.batch_size // 2,)
         if self.device.startswith("cuda"):
             torch.cuda.empty_cache()  # else the memory stays in pieces of the size that did not suffice
         log.warning("out of memory: from now on %d faces at a time", self.batch_size)
 
-    @torch.inference_mode()
     def _draw(self, latents: NDArray[np.float32], emotions: NDArray[np.float32]) -> NDArray[np.uint8]:
+        if self._compiled is not None:
+            return np.rint(self._compiled(latents, emotions)).astype(np.uint8)
+        return self._draw_with_torch(latents, emotions)
+
+    @torch.inference_mode()
+    def _draw_with_torch(self, latents: NDArray[np.float32], emotions: NDArray[np.float32]) -> NDArray[np.uint8]:
         # On a GPU: one way to compute a shape, and whole float32 products, not the 10 bits of TF32.
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
             images = self._generator(
@@ -276,3 +239,16 @@ class FaceSampler:
         grey = images.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
         pixels: NDArray[np.uint8] = grey.permute(0, 2, 3, 1).contiguous().cpu().numpy()
         return pixels
+
+
+def _compiled(generator: AnyGenerator, precision: str, batch_size: int | None) -> CompiledGenerator | None:
+    """Return the faster way to draw on a CPU, where there is one."""
+    if not isinstance(generator, Generator):
+        return None
+    try:
+        from model.compiled import CompiledGenerator  # here, for it takes a while
+    except ImportError as error:
+        log.warning("torch draws, and takes longer than OpenVINO, which cannot be loaded: %s", error)
+        return None
+    largest = batch_size or _COMPILED_BATCH
+    return CompiledGenerator(generator, precision=precision, threads=torch.get_num_threads(), largest=largest)

@@ -10,7 +10,8 @@ from typing import Any, Final
 import numpy as np
 
 from model.emotions import EmotionMix
-from model.sampler import FaceRequest, FaceSampler, latent
+from model.sampler import FaceRequest, FaceSampler
+from model.seeds import latent
 from model.sheet import sheet
 from training.card import headline, markdown
 from training.curves import curves

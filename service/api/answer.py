@@ -98,7 +98,7 @@ def entity_tag(sampler: Sampler, *what: Hashable) -> str:
 
 @cache
 def _software() -> tuple[str, ...]:
-    return version("torch"), ENCODER
+    return *(f"{name} {version(name)}" for name in ("torch", "openvino")), ENCODER
 
 
 def client_has(request: Request, tag: str) -> bool:

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Final, get_args
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from model import EmotionMix, FaceRequest
-from model.sampler import DEFAULT_TRUNCATION, MAX_INTENSITY, MAX_SEED, MAX_SEED_TEXT
+from model.sampler import DEFAULT_TRUNCATION, MAX_INTENSITY
+from model.seeds import MAX_SEED, MAX_SEED_TEXT
 from service.engine import Encoding, ImageFormat
 
 MIN_SIZE: Final = 48

@@ -50,7 +50,7 @@ class Sampler(Protocol):
     def gpu_bytes(self) -> int: ...
     @property
     def batch_size(self) -> int:
-        """How many faces one computation draws; fewer cost as much."""
+        """How many faces it draws at a time, at most."""
         ...
 
     def sample(self, requests: Sequence[FaceRequest]) -> NDArray[np.uint8]:
@@ -246,7 +246,7 @@ class Engine:
             for job in batch:
                 job.timing.queue, job.timing.generate = began - job.timing.since, took
             self._watch.batch(len(batch), took, [job.timing.queue for job in batch])
-            share = took / self._sampler.batch_size  # of a full batch, which one that is not full costs as much as
+            share = took / len(batch)
             self._seconds_a_face += (share - self._seconds_a_face) * (_NEWEST if self._seconds_a_face else 1)
             self._encoder.submit(batch, pixels)
         except Exception as error:

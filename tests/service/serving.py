@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from model import FaceRequest, FaceSampler
 from model.emotions import FER2013
 from model.generator import Generator, GeneratorConfig
-from model.sampler import seed_number
+from model.seeds import seed_number
 
 
 class StubSampler:

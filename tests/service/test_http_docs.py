@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from model.sampler import MAX_SEED
+from model.seeds import MAX_SEED
 from service.api.errors import MEDIA_TYPE
 from service.api.schemas import GenerateRequest, ProblemDetails
 from service.app import create_app

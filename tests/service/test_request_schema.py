@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from model import EmotionError, EmotionMix, FaceRequest
 from model.emotions import ALIASES, FER2013, FERPLUS
 from model.encode import FORMATS as ENCODER_FORMATS
-from model.sampler import DEFAULT_TRUNCATION, MAX_SEED
+from model.sampler import DEFAULT_TRUNCATION
+from model.seeds import MAX_SEED
 from service.api.schemas import EXAMPLES, FORMATS, MAX_SIZE, MIN_SIZE, RULES, GenerateRequest
 from service.api.validation import emotion_error, field_errors
 from service.engine import Encoding
