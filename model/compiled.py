@@ -61,8 +61,9 @@ class CompiledGenerator:
         self._core = ov.Core()
         self._requests = {size: self._compile(generator, size) for size in _sizes(largest)}
         if not self._sizes_agree():
-            log.info("faces are drawn %d at a time, however few are asked for: fewer would differ by a bit", largest)
+            log.info("fewer than %d faces at a time would differ by a bit, so there are always as many", largest)
             self._requests = {largest: self._requests[largest]}
+        log.info("%d threads draw %s faces at a time in %s", threads, "/".join(map(str, self.sizes)), precision)
 
     @property
     def sizes(self) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from model.cores import usable_cores
 from model.emotions import EmotionMix
 from model.generator import AnyGenerator, Generator
 from model.seeds import canonical_seed, latent
@@ -101,6 +102,7 @@ class FaceSampler:
         device: str = "cpu",
         batch_size: int | None = None,
         precision: str = "float32",
+        threads: int | None = None,
     ) -> None:
         if precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}.")
@@ -111,7 +113,7 @@ class FaceSampler:
         self.name = name
         self.config = generator.config
         self._generator = generator.eval().to(device).to(memory_format=torch.channels_last)
-        self._compiled = _compiled(generator, precision, batch_size) if device == "cpu" else None
+        self._compiled = _compiled(generator, precision, batch_size, threads) if device == "cpu" else None
         self._sizes = self._compiled.sizes if self._compiled else (batch_size or _BATCH[torch.device(device).type],)
 
     @classmethod
@@ -122,12 +124,13 @@ class FaceSampler:
         *,
         batch_size: int | None = None,
         precision: str = "float32",
+        threads: int | None = None,
     ) -> FaceSampler:
         """Load a weight file onto ``device``: ``auto`` (the GPU where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
 
         ``precision`` is that of the arithmetic, ``float32`` or ``bfloat16``: the latter is faster on hardware that has
         it, and its faces differ from the former's by some grey levels. Up to ``batch_size`` faces are computed at a
-        time. A CPU uses as many threads as torch would (OMP_NUM_THREADS).
+        time. On a CPU ``threads`` cores draw, by default all that this process may use; no bit depends on it.
 
         Raises:
             WeightsError: the file cannot be used.
@@ -144,6 +147,7 @@ class FaceSampler:
             device=device,
             batch_size=batch_size,
             precision=precision,
+            threads=threads,
         )
 
     @property
@@ -241,7 +245,9 @@ class FaceSampler:
         return pixels
 
 
-def _compiled(generator: AnyGenerator, precision: str, batch_size: int | None) -> CompiledGenerator | None:
+def _compiled(
+    generator: AnyGenerator, precision: str, batch_size: int | None, threads: int | None
+) -> CompiledGenerator | None:
     """Return the faster way to draw on a CPU, where there is one."""
     if not isinstance(generator, Generator):
         return None
@@ -250,5 +256,5 @@ def _compiled(generator: AnyGenerator, precision: str, batch_size: int | None) -
     except ImportError as error:
         log.warning("torch draws, and takes longer than OpenVINO, which cannot be loaded: %s", error)
         return None
-    largest = batch_size or _COMPILED_BATCH
-    return CompiledGenerator(generator, precision=precision, threads=torch.get_num_threads(), largest=largest)
+    threads, largest = threads or usable_cores(), batch_size or _COMPILED_BATCH
+    return CompiledGenerator(generator, precision=precision, threads=threads, largest=largest)

@@ -86,7 +86,8 @@ def create_app(
         try:
             yield
         finally:
-            await asyncio.to_thread(engine.stop, settings.grace_seconds)
+            # Requests have had their grace by now: this is for what nobody waits for any more.
+            await asyncio.to_thread(engine.stop, min(settings.grace_seconds, 1))
             if tracing is not None:
                 await asyncio.to_thread(tracing.close)
 
@@ -144,7 +145,11 @@ def load_sampler(settings: Settings) -> FaceSampler:
         ValueError: the device is not there.
     """
     return FaceSampler.load(
-        settings.weights, settings.device, batch_size=settings.batch_size or None, precision=settings.precision
+        settings.weights,
+        settings.device,
+        batch_size=settings.batch_size or None,
+        precision=settings.precision,
+        threads=settings.threads or None,
     )
 
 

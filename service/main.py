@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import errno
+import gc
 import ipaddress
 import logging
 import signal
 import socket
 import sys
 import threading
+import time
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from service.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from service.engine import Sampler
 
 _logger = logging.getLogger("emoface")
 _BACKLOG = 2048
@@ -64,13 +69,14 @@ def _serve(settings: Settings) -> int:
         # Imported here, for they take seconds.
         import uvicorn
 
-        from model import EmotionMix, FaceRequest, WeightsError
+        from model import WeightsError
         from service.access.keys import KeysError
         from service.app import create_app, load_sampler
         from service.connections import BodyDeadline, LastWord, allow_many, timed_protocol
         from service.credentials import CredentialsError
         from service.tracing import TracingError
 
+        _log(settings)
         try:
             sampler = load_sampler(settings)
         except (WeightsError, ValueError) as error:
@@ -79,8 +85,7 @@ def _serve(settings: Settings) -> int:
             reason = str(error).partition("\n")[0]
             raise _Refused(f"the weights cannot be put onto {settings.device!r}: {reason}") from error
         try:
-            # The first face pays for what torch sets up then; nobody should wait for that.
-            sampler.sample([FaceRequest(EmotionMix.parse(sampler.emotions[0], sampler.emotions), 0)])
+            _warm(sampler)
         except Exception as error:
             reason = str(error).partition("\n")[0]
             raise _Refused(f"{sampler.name} draws no face on {sampler.device}: {reason}.") from error
@@ -108,7 +113,6 @@ def _serve(settings: Settings) -> int:
                 timer.daemon = True
                 timer.start()
 
-        _log(settings)
         allow_many()
         if not settings.needs_key and not _is_loopback(listener.getsockname()[0]):
             _logger.warning(
@@ -131,11 +135,29 @@ def _serve(settings: Settings) -> int:
             listener.listen(_BACKLOG)
         except OSError as error:
             raise _Refused(_why(error, settings.host, settings.port)) from error
+        # What is there by now stays, torch's half a million objects above all: looking through them for rubbish would
+        # stop every answer for 0.2 s, again and again.
+        gc.collect()
+        gc.freeze()
         _announce(settings.host, listener.getsockname()[1], f"{sampler.name} on {sampler.device}")
         server.run(sockets=[listener])
         if died.is_set():
             raise _Refused("the inference thread has ended; the log says why. Start the service again.")
         return 0 if server.started else 1
+
+
+def _warm(sampler: Sampler) -> None:
+    """Draw, because the first faces pay for what is set up then; and log how long others take."""
+    from model import EmotionMix, FaceRequest
+
+    face = FaceRequest(EmotionMix.parse(sampler.emotions[0], sampler.emotions), 0)
+    took = {}
+    for count in (1, sampler.batch_size):
+        for _ in range(4):
+            began = time.perf_counter()
+            sampler.sample([face] * count)
+            took[count] = f"{count} in {(time.perf_counter() - began) * 1000:.1f} ms"
+    _logger.info("%s draws on %s in %s: %s", sampler.name, sampler.device, sampler.precision, ", ".join(took.values()))
 
 
 def _log(settings: Settings) -> None:

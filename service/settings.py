@@ -54,6 +54,10 @@ class Settings(BaseSettings):
         int,
         Field(ge=0, le=4096, description="how many faces are computed at a time, up to 4096; 0 takes what is usual"),
     ] = 0
+    threads: Annotated[
+        int,
+        Field(ge=0, le=1024, description="how many cores draw where no GPU does, up to 1024; 0 takes all there are"),
+    ] = 0
     queue_limit: Annotated[
         int, Field(ge=1, le=1_000_000, description="how many faces may be in work or wait, from 1 to 1000000")
     ] = 1024

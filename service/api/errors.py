@@ -13,6 +13,7 @@ from typing import Any, Final
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from service.api.schemas import RULES, RULES_OF, FieldError, ProblemDetails
@@ -124,6 +125,7 @@ def add_problem_handlers(app: FastAPI) -> None:
     """Make every error of ``app`` a problem."""
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(ClientGone, _on_gone)
+    app.add_exception_handler(ClientDisconnect, _on_gone)
     handled = (HTTPException, QueueFull, DeadlineExceeded, EngineStopped, EngineFailed, Exception)
     for kind in handled:  # EngineFailed was logged where it was raised; Exception alone is logged by the server
         app.add_exception_handler(kind, _on_error)

@@ -92,7 +92,7 @@ def test_where_sizes_disagree_by_a_bit_one_is_left(generator, monkeypatch, caplo
 
     monkeypatch.setattr(CompiledGenerator, "__call__", rounded_elsewhere)
     assert CompiledGenerator(generator, largest=4).sizes == (4,)
-    assert "drawn 4 at a time" in caplog.text
+    assert "1 threads draw 4 faces at a time in float32" in caplog.text
 
 
 def test_a_start_is_told_to_nobody():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import socket
 import struct
 import zlib
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from model.encode import FORMATS
 from service.api.verify import MAX_PICTURE
 from service.app import create_app
 from service.settings import Settings
-from tests.service.serving import StubSampler, live, tiny_sampler
+from tests.service.serving import StubSampler, live, tiny_sampler, until_now
 from tests.service.test_http_problems import problem
 
 SETTINGS = Settings(host="127.0.0.1", port=0, device="cpu")
@@ -168,3 +169,10 @@ def test_the_loaded_weights_are_listed(client: httpx.Client) -> None:
     assert found["tag"] == client.get("/emotions").json()["model"]
     assert (found["sha256"], found["device"], found["resolution"]) == (tiny_sampler().sha256, "cpu", 48)
     assert found["emotions"] == list(tiny_sampler().emotions)
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_picture_is_no_error(client: httpx.Client) -> None:
+    head = "POST /verify HTTP/1.1\r\nHost: here\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\n"
+    with socket.create_connection((client.base_url.host, client.base_url.port or 80)) as connection:
+        connection.sendall(head.encode() + b"\x89PNG")
+    until_now(lambda: 'route="/verify",status="499"} 1.0' in client.get("/metrics").text)
