@@ -70,7 +70,7 @@ class CompiledGenerator:
         """How many faces it can draw in one call. What a face looks like, to the last bit, does not depend on it."""
         return tuple(self._requests)
 
-    def __call__(self, latents: Floats, emotions: Floats) -> Floats:
+    def __call__(self, latents: Floats, emotions: Floats) -> NDArray[np.uint8]:
         """Draw faces.
 
         Args:
@@ -78,9 +78,12 @@ class CompiledGenerator:
             emotions: float32 ``[n, len(emotions)]``, each row sums to 1.
 
         Returns:
-            float32 ``[n, resolution, resolution, channels]``, 0 black..255 white, not rounded; the next call with as
-            many overwrites it.
+            uint8 ``[n, resolution, resolution, channels]``, 0 black..255 white.
         """
+        return np.rint(self.unrounded(latents, emotions)).astype(np.uint8)
+
+    def unrounded(self, latents: Floats, emotions: Floats) -> Floats:
+        """Draw as when called, float32; the next call with as many overwrites it."""
         request = self._requests[len(latents)]
         faces: Floats = request.infer([latents, emotions], share_inputs=True, share_outputs=True)[0]
         return faces
@@ -94,9 +97,9 @@ class CompiledGenerator:
         random = np.random.default_rng(0)
         latents = random.standard_normal((most, self._config.latent_dim), np.float32)
         emotions = random.dirichlet(np.ones(len(self._config.emotions)), most).astype(np.float32)
-        expected = self(latents, emotions).copy()
+        expected = self.unrounded(latents, emotions).copy()
         return all(
-            np.array_equal(self(latents[at : at + size], emotions[at : at + size]), expected[at : at + size])
+            np.array_equal(self.unrounded(latents[at : at + size], emotions[at : at + size]), expected[at : at + size])
             for size in self.sizes
             for at in range(0, most - size + 1, size)
         )

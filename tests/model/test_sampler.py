@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 
 import numpy as np
@@ -170,3 +171,45 @@ def test_the_gpu_draws_the_same_faces_within_two_grey_levels(generator):
     cpu = FaceSampler(deepcopy(generator)).sample(requests).astype(int)
     gpu = FaceSampler(deepcopy(generator), device="cuda").sample(requests).astype(int)
     assert np.abs(cpu - gpu).max() <= 2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_graph_of_kernels_draws_what_they_draw_one_by_one_and_in_any_thread(generator, precision, caplog):
+    sampler = FaceSampler(deepcopy(generator), device="cuda", batch_size=8, precision=precision)
+    assert not caplog.records, "it could not be captured"
+    requests = [FaceRequest(HAPPY, seed) for seed in range(13)]
+    with ThreadPoolExecutor(1) as other:
+        together = other.submit(sampler.sample, requests).result()
+    np.testing.assert_array_equal(sampler.sample(requests[5:6])[0], together[5])
+    sampler._fast = None
+    np.testing.assert_array_equal(sampler.sample(requests), together)
+
+
+def test_a_graph_that_cannot_be_captured_is_done_without(generator, monkeypatch, caplog):
+    class Refuses:
+        def __init__(self, *_):
+            raise RuntimeError("no\nbacktrace")
+
+    monkeypatch.setattr("model.captured.CapturedGenerator", Refuses)
+    sampler = FaceSampler(deepcopy(generator))
+    assert sampler._captured(4) is None
+    assert "a CUDA graph of them cannot be used: no" in caplog.messages[0]
+    assert "backtrace" not in caplog.text
+
+
+def test_a_graph_that_draws_other_faces_is_done_without(generator, monkeypatch, caplog):
+    class Draws:
+        def __init__(self, render, latents, emotions, device):
+            self.render = render
+
+        def __call__(self, latents, emotions):
+            return self.render(torch.from_numpy(latents).add(shift), torch.from_numpy(emotions)).numpy()
+
+    monkeypatch.setattr("model.captured.CapturedGenerator", Draws)
+    sampler = FaceSampler(deepcopy(generator))
+    shift = 0.5
+    assert sampler._captured(4) is None
+    assert "it draws other faces" in caplog.text
+    shift = 0.0
+    assert sampler._captured(4) is not None
