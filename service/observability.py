@@ -5,6 +5,7 @@ A log line never holds an address or a body: a seed may be somebody's name. It h
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import random
@@ -66,7 +67,7 @@ class Metrics(Watch):
             "emoface_backlog_seconds": ("How long they will take, about.", lambda: engine.backlog),
             "emoface_cache_bytes": ("Pictures that lie ready.", lambda: engine.cached_bytes),
             "emoface_gpu_bytes": ("The GPU's memory that is taken; 0 on a CPU.", lambda: sampler.gpu_bytes),
-            "emoface_engine_alive": ("1 while the inference thread runs.", lambda: float(engine.alive)),
+            "emoface_engine_alive": ("1 while faces can be drawn and encoded.", lambda: float(engine.alive)),
         }
         for name, (meaning, read) in figures.items():
             Gauge(name, meaning, registry=self.registry).set_function(read)
@@ -106,7 +107,7 @@ class Observed:
             return
         given = Headers(scope=scope).get(REQUEST_ID, "")
         request_id = given if _ID.fullmatch(given) else f"{random.getrandbits(64):016x}"  # different, not secret
-        began, status, sent = time.monotonic(), 500, 0
+        began, status, sent = time.monotonic(), 0, 0
 
         async def told(message: Message) -> None:
             nonlocal status, sent
@@ -118,9 +119,13 @@ class Observed:
 
         try:
             await self._app(scope, receive, told)
+        except asyncio.CancelledError:
+            status = status or 503  # what is cut off at the end of the grace is told that, further out
+            raise
         finally:
             seconds = time.monotonic() - began
             route, method = route_of(scope), method_of(scope)
+            status = status or 500
             self._metrics.request(route, method, status, seconds)
             access_log.info(
                 "request",

@@ -10,7 +10,7 @@ from service.api.errors import Problem, documented
 from service.api.schemas import Health, Ready
 
 router = APIRouter(tags=["health"])
-_NOT_READY = "The inference thread is not running: no face can be drawn."
+_NOT_READY = "The inference thread has ended, or encoding hangs: no face can be drawn."
 
 
 @router.get("/healthz", summary="Is the process alive?", operation_id="healthz")
@@ -21,7 +21,7 @@ async def healthz() -> Health:
 
 @router.get("/readyz", summary="Can it draw faces?", operation_id="readyz", responses={**documented(503, _NOT_READY)})
 async def readyz(request: Request, engine: EngineDep, sampler: SamplerDep) -> Ready:
-    """Answer 200 when the weights are loaded, the inference thread runs and the service is not about to end."""
+    """Answer 200 when the weights are loaded, faces are drawn and encoded, and the service is not about to end."""
     if not engine.alive:
         raise Problem(503, _NOT_READY)
     if request.app.state.draining:

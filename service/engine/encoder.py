@@ -6,6 +6,7 @@ Pillow lets go of the interpreter lock while it resamples and compresses.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -53,6 +54,10 @@ class Encoder:
             if (pair[0].encoding.size or 0) > _LARGE:
                 self._posters.submit(partial(self._encode, [pair]))
 
+    def hangs(self, seconds: float | None) -> bool:
+        """Tell whether every thread for faces of common size has been at one task for longer (None: they may be)."""
+        return seconds is not None and self._pool.busy_for() > seconds
+
     def close(self, seconds: float | None = None) -> None:
         """Finish what was submitted, then end the threads; one that hangs is left behind after ``seconds``."""
         end = None if seconds is None else time.monotonic() + seconds
@@ -88,8 +93,10 @@ class _Pool:
 
     def __init__(self, threads: int, name: str) -> None:
         self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._since = [math.inf] * threads  # when each thread began what it is at; it will, where it is at nothing
         self._threads = [
-            threading.Thread(target=self._work, name=f"{name}_{number}", daemon=True) for number in range(threads)
+            threading.Thread(target=self._work, args=(number,), name=f"{name}_{number}", daemon=True)
+            for number in range(threads)
         ]
         for thread in self._threads:
             thread.start()
@@ -105,9 +112,16 @@ class _Pool:
         for thread in self._threads:
             thread.join(None if end is None else max(0.0, end - time.monotonic()))
 
-    def _work(self) -> None:
+    def busy_for(self) -> float:
+        """Return for how many seconds all threads have been at what they are at; below 0 where one is at nothing."""
+        return time.monotonic() - max(self._since)
+
+    def _work(self, number: int) -> None:
         while (task := self._tasks.get()) is not None:
+            self._since[number] = time.monotonic()
             try:
                 task()
             except BaseException:  # whatever it was, the tasks to come need this thread
                 log.exception("an encoder thread failed")
+            finally:
+                self._since[number] = math.inf

@@ -125,8 +125,8 @@ class Engine:
 
     @property
     def alive(self) -> bool:
-        """Whether faces are being computed."""
-        return self._thread.is_alive()
+        """Whether faces can be had: the inference thread runs, and encoders do not all take longer than any may."""
+        return self._thread.is_alive() and not self._encoder.hangs(self._deadline)
 
     @property
     def unanswered(self) -> int:

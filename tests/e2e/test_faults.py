@@ -174,6 +174,7 @@ def test_an_encoder_that_hangs_holds_nobody_for_ever(weights: Path, tmp_path: Pa
             assert int(answer.headers["retry-after"]) >= 1
         tally.check(sent=22, answered=10, refused=12)
         assert that.status("/healthz") == 200
+        assert that.status("/readyz") == 503, "all encoders have hung for longer than a face may take"
         that.service.process.send_signal(signal.SIGTERM)
         assert that.end() == (0, [])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import threading
@@ -10,9 +11,10 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.types import Message, Receive, Scope, Send
 
 from service.app import create_app
-from service.observability import JsonLines
+from service.observability import JsonLines, Metrics, Observed
 from service.settings import Settings
 from tests.service.serving import StubSampler, live, until_now
 
@@ -139,3 +141,28 @@ def test_a_traceback_stays_inside_its_line() -> None:
     line = json.loads(text)
     assert (line["message"], line["level"]) == ("said it", "error")
     assert "two\nlines" in line["exception"]
+
+
+@pytest.mark.parametrize(("begun", "status"), [(False, "503"), (True, "200")])
+def test_what_is_cut_off_at_the_end_is_counted_as_what_it_is_told(begun: bool, status: str) -> None:
+    metrics = Metrics(StubSampler())
+
+    async def hangs(scope: Scope, receive: Receive, send: Send) -> None:
+        if begun:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        await asyncio.sleep(60)
+
+    async def send(message: Message) -> None:
+        pass
+
+    async def cut_off() -> None:
+        scope: Scope = {"type": "http", "method": "GET", "headers": []}
+        task = asyncio.create_task(Observed(hangs, metrics)(scope, None, send))  # type: ignore[arg-type]
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cut_off())
+    counted = {"route": "none", "method": "GET", "status": status}
+    assert metrics.registry.get_sample_value("emoface_http_requests_total", counted) == 1
