@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.encode import XMP_KEY, png_info
+from model.encode import WEBP, XMP_KEY, png_info
 
 #: Animated formats and their media types.
 ANIMATED: Final[Mapping[str, str]] = {"webp": "image/webp", "apng": "image/apng", "gif": "image/gif"}
@@ -47,7 +47,7 @@ def encode_animation(
     common: dict[str, Any] = {"save_all": True, "append_images": images[1:], "duration": milliseconds, "loop": loops}
     out = io.BytesIO()
     if format == "webp":
-        images[0].save(out, "WEBP", lossless=True, quality=50, method=2, xmp=text.get(XMP_KEY, "").encode(), **common)
+        images[0].save(out, "WEBP", **WEBP, xmp=text.get(XMP_KEY, "").encode(), **common)
     elif format == "apng":
         images[0].save(out, "PNG", pnginfo=png_info(text), compress_level=6, **common)
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import PIL
@@ -24,6 +24,8 @@ FORMATS: Final[Mapping[str, str]] = {
 }
 #: Endings of file names and addresses, and their formats.
 SUFFIXES: Final[Mapping[str, str]] = {"png": "png", "webp": "webp", "jpg": "jpeg", "jpeg": "jpeg", "avif": "avif"}
+#: How Pillow writes WebP that loses nothing: more effort makes such small pictures hardly smaller.
+WEBP: Final[Mapping[str, Any]] = {"lossless": True, "quality": 50, "method": 2}
 #: What writes the files: other versions may write other bytes for the same pixels.
 ENCODER: Final = f"pillow-{PIL.__version__}"
 
@@ -58,11 +60,11 @@ def encode_face(
     xmp = text.get(XMP_KEY, "").encode()
     if format == "png":
         # Pillow, because nothing faster writes text. OpenCV, with the chunks put in afterwards, takes 0.6 of its time
-        # at 48 pixels and as long at 512 (benchmarks/encoders.py): less than 1 % of what drawing the face takes.
+        # at 48 pixels and as long at 512 (benchmarks/encoders.py): 1 % of what drawing the face takes.
         # Level 6 writes no larger files than 9 on faces of this size and takes a third of its time.
         image.save(out, "PNG", pnginfo=png_info(text), compress_level=6)
     elif format == "webp":
-        image.save(out, "WEBP", lossless=True, quality=50, method=2, xmp=xmp)
+        image.save(out, "WEBP", **WEBP, xmp=xmp)
     elif format == "jpeg":
         image.save(out, "JPEG", quality=95, xmp=xmp)
     elif format == "avif":
