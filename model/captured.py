@@ -57,14 +57,14 @@ class CapturedGenerator:
 
     @torch.inference_mode()
     def __call__(self, latents: Floats, emotions: Floats) -> NDArray[np.uint8]:
-        """Return uint8 ``[size, resolution, resolution, channels]``, which the next call overwrites."""
+        """Return up to ``size`` faces, uint8 ``[n, resolution, resolution, channels]``, until the next call."""
         for given, values in zip(self._given, (latents, emotions), strict=True):
-            given.numpy()[:] = values
+            given.numpy()[: len(values)] = values
         with torch.cuda.stream(self._stream):
             for there, given in zip(self._inputs, self._given, strict=True):
                 there.copy_(given, non_blocking=True)
             self._graph.replay()
             self._taken.copy_(self._faces, non_blocking=True)
         self._stream.synchronize()
-        faces: NDArray[np.uint8] = self._taken.numpy()
+        faces: NDArray[np.uint8] = self._taken.numpy()[: len(latents)]
         return faces

@@ -169,8 +169,9 @@ class EmotionMix:
         here, there = (1 - part) * intensities[0], part * intensities[1]
         if here + there <= 0:
             return (self if part < 0.5 else other), 0.0
-        parts = [(name, weight * here) for name, weight in self.weights]
-        parts += [(name, weight * there) for name, weight in other.weights]
+        share = there / (here + there)  # and not the products themselves, which may be too small to be told from 0
+        parts = [(name, weight * (1 - share)) for name, weight in self.weights]
+        parts += [(name, weight * share) for name, weight in other.weights]
         total = math.fsum(weight for _, weight in parts)
         sums = {known: math.fsum(weight for name, weight in parts if name == known) / total for known in vocabulary}
         mix = EmotionMix(tuple((name, weight) for name, weight in sums.items() if weight > 0))

@@ -6,7 +6,7 @@ The service, the command line, the evaluator and the exporter all come through h
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -34,10 +34,12 @@ MAX_INTENSITY: Final = 1.5
 # The weights that ship show emotions best without losing variety here; measured by `emoface evaluate`, see their card.
 DEFAULT_TRUNCATION: Final = 0.95
 # How many faces are drawn at a time. Torch gets one fixed shape, in which a face's sums run in the same order whatever
-# company it is in: a smaller one wastes less on a lone request, a larger one is faster for many. OpenVINO takes as many
-# as there are. The GPU's is a guess until one is measured.
+# company it is in: a smaller one wastes less on a lone request, a larger one is faster for many. The GPU's is a guess
+# until one is measured. OpenVINO takes as many as there are: a core of a CPU gains little beyond 8, and answers later
+# (benchmarks/inference.py: 3.9, 3.0 and 2.9 ms a face at 1, 4 and 8).
 _BATCH: Final = {"cpu": 4, "cuda": 64}
-_COMPILED_BATCH: Final = 8
+_A_CORE: Final = 8
+_CALLERS: Final = 8  # more would rather wait for Python's lock than for a core
 
 #: What a sampler can compute in.
 PRECISIONS: Final = ("float32", "bfloat16")
@@ -89,7 +91,7 @@ def choose_device(device: str) -> str:
 
 
 class FaceSampler:
-    """Draws faces from one set of weights. Not thread-safe: one thread calls :meth:`sample`.
+    """Draws faces from one set of weights. As many threads as :attr:`callers` says may call :meth:`sample` at once.
 
     >>> sampler = FaceSampler.load()
     >>> happy = EmotionMix.parse("happy", sampler.emotions)
@@ -117,14 +119,13 @@ class FaceSampler:
         self.name = name
         self.config = generator.config
         self._generator = generator.eval().to(device).to(memory_format=torch.channels_last)
-        size = batch_size or _BATCH[torch.device(device).type]
-        self._sizes: tuple[int, ...] = (size,)
-        self._fast: Callable[[Floats, Floats], NDArray[np.uint8]] | None = None
-        if device != "cpu":
-            self._fast = self._captured(size)
-        elif isinstance(generator, Generator):
-            compiled = _compiled(generator, precision, batch_size or _COMPILED_BATCH, threads)
-            self._fast, self._sizes = compiled, compiled.sizes if compiled else self._sizes
+        self._batch_size = batch_size or _BATCH[torch.device(device).type]
+        self._captured = self._capture() if device != "cpu" else None
+        self._compiled: CompiledGenerator | None = None
+        self._cores = threads or usable_cores()
+        if device == "cpu" and isinstance(generator, Generator):
+            self._compiled = _compile(generator, precision, self._cores, min(_A_CORE, batch_size or _A_CORE))
+            self._batch_size = batch_size or (_A_CORE if self._compiled else self._batch_size)
 
     @classmethod
     def load(
@@ -140,7 +141,8 @@ class FaceSampler:
 
         ``precision`` is that of the arithmetic, ``float32`` or ``bfloat16``: the latter is faster on hardware that has
         it, and its faces differ from the former's by some grey levels. Up to ``batch_size`` faces are computed at a
-        time. On a CPU ``threads`` cores draw, by default all that this process may use; no bit depends on it.
+        time, on a CPU by each core. There, ``threads`` cores draw, by default all that this process may use; no bit
+        depends on it.
 
         Raises:
             WeightsError: the file cannot be used.
@@ -162,8 +164,14 @@ class FaceSampler:
 
     @property
     def batch_size(self) -> int:
-        """How many faces are drawn at a time, at most."""
-        return max(self._sizes)
+        """How many faces are best asked for at a time."""
+        return self._batch_size
+
+    @property
+    def callers(self) -> int:
+        """How many threads may call :meth:`sample` at once, and get more out of the device than one does."""
+        # One more than there are cores: a core need not wait for Python to prepare what it draws next.
+        return min(_CALLERS, self._cores + 1) if self._compiled is not None else 1
 
     @property
     def emotions(self) -> tuple[str, ...]:
@@ -211,41 +219,41 @@ class FaceSampler:
         Raises:
             torch.OutOfMemoryError: not even one face fits.
         """
+        if self._compiled is not None:
+            return self._compiled(latents, emotions)
         faces = np.empty((len(latents), self.resolution, self.resolution, self.channels), np.uint8)
         start = 0
         while start < len(latents):
-            left = len(latents) - start
-            size = max((size for size in self._sizes if size <= left), default=min(self._sizes))
-            filled = min(size, left)
-            spare = ((0, size - filled), (0, 0))
-            part = [np.pad(rows[start : start + filled], spare) for rows in (latents, emotions)]
+            part = slice(start, start + self.batch_size)
             try:
-                faces[start : start + filled] = self._draw(*part)[:filled]
+                faces[part] = self._draw(latents[part], emotions[part])
             except (torch.OutOfMemoryError, MemoryError):
-                # What is fast has its memory already.
-                if self._fast is not None or self.batch_size == 1:
+                # What was captured has its memory already.
+                if self._captured is not None or self.batch_size == 1:
                     raise
                 self._shrink()
             else:
-                start += filled
+                start = part.stop
         return faces
 
     def _shrink(self) -> None:
         """Go on with half the batch, for good."""
-        self._sizes = (self.batch_size // 2,)
+        self._batch_size //= 2
         if self.device.startswith("cuda"):
             torch.cuda.empty_cache()  # else the memory stays in pieces of the size that did not suffice
         log.warning("out of memory: from now on %d faces at a time", self.batch_size)
 
     def _draw(self, latents: Floats, emotions: Floats) -> NDArray[np.uint8]:
-        if self._fast is not None:
-            return self._fast(latents, emotions)
+        """Draw up to ``batch_size`` faces."""
+        if self._captured is not None:
+            return self._captured(latents, emotions)
         return self._draw_with_torch(latents, emotions)
 
     def _draw_with_torch(self, latents: Floats, emotions: Floats) -> NDArray[np.uint8]:
-        there = (torch.from_numpy(part).to(self.device) for part in (latents, emotions))
+        spare = ((0, self.batch_size - len(latents)), (0, 0))
+        there = (torch.from_numpy(np.pad(rows, spare)).to(self.device) for rows in (latents, emotions))
         pixels: NDArray[np.uint8] = self._render(*there).cpu().numpy()
-        return pixels
+        return pixels[: len(latents)]
 
     @torch.inference_mode()
     def _render(self, latents: Tensor, emotions: Tensor) -> Tensor:
@@ -256,11 +264,11 @@ class FaceSampler:
         grey = images.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
         return grey.permute(0, 2, 3, 1).contiguous()
 
-    def _captured(self, size: int) -> CapturedGenerator | None:
+    def _capture(self) -> CapturedGenerator | None:
         """Return the faster way to draw on a GPU, where it draws what the plain one does."""
         from model.captured import CapturedGenerator
 
-        random = np.random.default_rng(0)
+        random, size = np.random.default_rng(0), self.batch_size
         latents = random.standard_normal((size, self.config.latent_dim), np.float32)
         emotions = random.dirichlet(np.ones(len(self.emotions)), size).astype(np.float32)
         try:
@@ -274,11 +282,11 @@ class FaceSampler:
         return captured
 
 
-def _compiled(generator: Generator, precision: str, largest: int, threads: int | None) -> CompiledGenerator | None:
+def _compile(generator: Generator, precision: str, threads: int, largest: int) -> CompiledGenerator | None:
     """Return the faster way to draw on a CPU."""
     try:
         from model.compiled import CompiledGenerator  # here, for it takes a while
     except ImportError as error:
         log.warning("torch draws, and takes longer than OpenVINO, which cannot be loaded: %s", error)
         return None
-    return CompiledGenerator(generator, precision=precision, threads=threads or usable_cores(), largest=largest)
+    return CompiledGenerator(generator, precision=precision, threads=threads, largest=largest)

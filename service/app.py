@@ -50,7 +50,7 @@ def create_app(
     Args:
         settings: see :class:`Settings`.
         sampler: draws the faces; None loads ``settings.weights`` onto ``settings.device``, here and once.
-        died: called on the event loop when the inference thread has ended: nothing will be drawn any more.
+        died: called on the event loop when an inference thread has ended: nothing will be drawn any more.
         tracing: makes the traces; None makes those that ``settings.traces`` asks for.
 
     Raises:

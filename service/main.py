@@ -142,7 +142,7 @@ def _serve(settings: Settings) -> int:
         _announce(settings.host, listener.getsockname()[1], f"{sampler.name} on {sampler.device}")
         server.run(sockets=[listener])
         if died.is_set():
-            raise _Refused("the inference thread has ended; the log says why. Start the service again.")
+            raise _Refused("an inference thread has ended; the log says why. Start the service again.")
         return 0 if server.started else 1
 
 

@@ -68,6 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--client-cores", type=cores, help="the load generator's; by default the servers'")
     parser.add_argument("--device", default="cpu")
     parser.add_argument(
+        "--precision", choices=("float32", "bfloat16"), default="float32", help="of everybody's arithmetic"
+    )
+    parser.add_argument(
         "--litserve-timeout", type=float, metavar="SECONDS", help="its batch_timeout; by default the best of some"
     )
     parser.add_argument("--faces", type=int, default=24, help="how many are compared byte for byte, each time")
@@ -75,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--load", type=float, default=0.8, help="of the measured throughput, for --soak")
     parser.add_argument("--json", type=Path, help="write everything that was measured there")
     args = parser.parse_args(arguments)
+    os.environ["SERVING_PRECISION"] = args.precision  # which every process here inherits
     machine = Machine(args.cores, args.client_cores or args.cores, args.device)
     with tempfile.TemporaryDirectory() as folder:
         result = _run(args, machine, Path(folder) / "face.png")
@@ -115,10 +119,12 @@ def _run(args: argparse.Namespace, machine: Machine, picture: Path) -> dict[str,
         "cores": machine.cores,
         "client_cores": machine.client,
         "device": args.device,
+        "precision": args.precision,
         **{name: known[name] for name in ("batch", "weights", "torch")},
     }
     print(
-        f"{known['weights']} on {args.device}, torch {known['torch']}, batches of {known['batch']}; {about['peers']}\n"
+        f"{known['weights']} on {args.device} in {args.precision}, torch {known['torch']}, "
+        f"batches of {known['batch']}; {about['peers']}\n"
         f"{about['processor']}, servers on cores {machine.cores}, load generator on {machine.client}",
         flush=True,
     )

@@ -10,10 +10,14 @@ from model.provenance import describe
 
 
 class Faces:
-    """Draws and encodes. Not thread-safe, like the sampler."""
+    """Draws and encodes."""
 
     def __init__(self, device: str | None = None) -> None:
-        self.sampler = FaceSampler.load(None, device or os.environ.get("SERVING_DEVICE", "cpu"))
+        self.sampler = FaceSampler.load(
+            None,
+            device or os.environ.get("SERVING_DEVICE", "cpu"),
+            precision=os.environ.get("SERVING_PRECISION", "float32"),
+        )
         self.draw([self.asked("neutral", 0)])  # pays for what torch sets up at the first face, as our service does
 
     def asked(self, emotion: str, seed: int) -> FaceRequest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import os
 import socket
 import subprocess
 import sys
@@ -52,6 +53,7 @@ def servers(
             "emoface",
             lambda port: [python, "-m", "emoface", "serve", "--host", at, "--port", str(port), "--device", device],
             cores,
+            {"EMOFACE_PRECISION": os.environ.get("SERVING_PRECISION", "float32")},
         )
     ]
     for workers in (1, cores) if cores > 1 else (1,):

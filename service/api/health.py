@@ -10,7 +10,7 @@ from service.api.errors import Problem, documented
 from service.api.schemas import Health, Ready
 
 router = APIRouter(tags=["health"])
-_NOT_READY = "The inference thread has ended, or encoding hangs: no face can be drawn."
+_NOT_READY = "An inference thread has ended, or encoding hangs: no face can be drawn."
 
 
 @router.get("/healthz", summary="Is the process alive?", operation_id="healthz")

@@ -1,8 +1,8 @@
-"""The engine: one inference thread owns the sampler and computes what is queued, in batches.
+"""The engine: its inference threads own the sampler and compute what is queued, in batches.
 
-It takes what is there and never waits for more: the batch grows by itself while the one before is computed. A
-face's pixels do not depend on its batch (:mod:`model.sampler` holds that), so nobody can see the batching, and a
-picture that somebody else has asked for is as good as a new one.
+A GPU has one of them, the cores of a CPU have some. A thread takes what is there and never waits for more: the batch
+grows by itself while the ones before are computed. A face's pixels do not depend on its batch (:mod:`model.sampler`
+holds that), so nobody can see the batching, and a picture that somebody else has asked for is as good as a new one.
 """
 
 from __future__ import annotations
@@ -50,11 +50,16 @@ class Sampler(Protocol):
     def gpu_bytes(self) -> int: ...
     @property
     def batch_size(self) -> int:
-        """How many faces it draws at a time, at most."""
+        """How many faces are best asked for at a time."""
+        ...
+
+    @property
+    def callers(self) -> int:
+        """How many threads may call :meth:`sample` at once."""
         ...
 
     def sample(self, requests: Sequence[FaceRequest]) -> NDArray[np.uint8]:
-        """Return uint8 ``[len(requests), resolution, resolution, channels]``. Called by one thread only."""
+        """Return uint8 ``[len(requests), resolution, resolution, channels]``."""
         ...
 
 
@@ -75,7 +80,7 @@ class DeadlineExceeded(Exception):
 
 
 class EngineStopped(Exception):
-    """The inference thread has ended: nothing will be computed any more."""
+    """An inference thread has ended: nothing will be computed any more."""
 
 
 class EngineFailed(Exception):
@@ -86,14 +91,14 @@ class Engine:
     """Computes faces for coroutines of the one event loop that called :meth:`start`.
 
     Args:
-        sampler: owned by the inference thread from :meth:`start` on.
+        sampler: owned by the inference threads from :meth:`start` on.
         limit: how many faces may be unanswered (waiting, computed or encoded) at a time.
         encoder_threads: size of the encoding pool.
         describe: gives the text that is written into a face's file.
         cache_bytes: how large the pictures that are kept may be, all together; 0 keeps none.
         deadline: seconds after which a face that is not ready is given up; None waits for ever.
         watch: is told what happens.
-        died: called on the event loop when the inference thread has ended of something that no batch can be blamed for.
+        died: called on the event loop when an inference thread has ended of something that no batch can be blamed for.
     """
 
     def __init__(
@@ -116,17 +121,24 @@ class Engine:
         self._queue = JobQueue()
         self._encoder = Encoder(encoder_threads, self._deliver, describe, self._watch)
         # A daemon, so that a sampler that hangs cannot keep the process from ending.
-        self._thread = threading.Thread(target=self._run, name="emoface-inference", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._run, name=f"emoface-inference_{number}", daemon=True)
+            for number in range(sampler.callers)
+        ]
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._seconds_a_face = 0.0  # written by the inference thread alone
+        # The inference threads' own, and behind the lock.
+        self._lock = threading.Lock()
+        self._computing = 0
+        self._seconds_a_face = 0.0
+        self._dead = False
         # Both touched on the event loop only, hence without a lock.
         self._flights: dict[Key, Job] = {}
         self._cache: LRUCache[Key, bytes] = LRUCache(cache_bytes, getsizeof=len)
 
     @property
     def alive(self) -> bool:
-        """Whether faces can be had: the inference thread runs, and encoders do not all take longer than any may."""
-        return self._thread.is_alive() and not self._encoder.hangs(self._deadline)
+        """Whether faces can be had: the inference threads run, and encoders do not all take longer than any may."""
+        return all(thread.is_alive() for thread in self._threads) and not self._encoder.hangs(self._deadline)
 
     @property
     def unanswered(self) -> int:
@@ -144,20 +156,22 @@ class Engine:
         return int(self._cache.currsize)
 
     def start(self) -> None:
-        """Start the inference thread. Call it once, on the event loop that will await :meth:`face`."""
+        """Start the inference threads. Call it once, on the event loop that will await :meth:`face`."""
         self._loop = asyncio.get_running_loop()
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self, seconds: float | None = None) -> None:
         """Finish what is queued, then end the threads. Blocks, so call it off the event loop.
 
         A sampler or an encoder that hangs is left behind after ``seconds`` (None: never).
         """
-        began = time.monotonic()
+        end = None if seconds is None else time.monotonic() + seconds
         self._queue.close()
-        if self._thread.ident is not None:
-            self._thread.join(seconds)
-        self._encoder.close(None if seconds is None else max(0.0, seconds - (time.monotonic() - began)))
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(None if end is None else max(0.0, end - time.monotonic()))
+        self._encoder.close(None if end is None else max(0.0, end - time.monotonic()))
 
     async def face(self, request: FaceRequest, encoding: Encoding) -> Picture:
         """Return the image file of one face.
@@ -168,7 +182,7 @@ class Engine:
         Raises:
             QueueFull: as many faces as allowed are unanswered.
             DeadlineExceeded: it took too long.
-            EngineStopped: the inference thread has ended.
+            EngineStopped: an inference thread has ended.
             EngineFailed: computing or encoding this face raised.
         """
         key = (request, encoding)
@@ -215,7 +229,7 @@ class Engine:
         self._flights[job.key] = job
         return job
 
-    # ---- on the inference thread ----
+    # ---- on the inference threads ----
 
     def _run(self) -> None:
         batch: Sequence[Job] = ()
@@ -225,38 +239,46 @@ class Engine:
                 self._compute([job for job in batch if not job.answer.cancelled()])
             ended = True
         except BaseException:  # Python itself says nothing of a thread that SystemExit ends
-            log.critical("the inference thread has ended", exc_info=True)
+            log.critical("an inference thread has ended", exc_info=True)
         finally:
-            # At a stop the queue is empty by now. When something worse than an Exception ends the thread, its
-            # batch and all that wait get an answer: nobody waits for ever.
+            # At a stop the queue is empty by now. When something worse than an Exception ends a thread, its batch and
+            # all that wait get an answer, and the other threads end: nobody waits for ever.
             self._queue.close()
             while batch:
                 self._deliver([(job, EngineStopped()) for job in batch])
                 batch = self._queue.take(self._sampler.batch_size)
-            if not ended:
+            with self._lock:
+                first, self._dead = not ended and not self._dead, not ended or self._dead
+            if first:
                 self._hop(self._died)
 
     def _compute(self, batch: Sequence[Job]) -> None:
         if not batch:
             return
         began = time.monotonic()
+        with self._lock:
+            self._computing += 1
         try:
             pixels = self._sampler.sample([job.request for job in batch])
             took = time.monotonic() - began
             for job in batch:
                 job.timing.queue, job.timing.generate = began - job.timing.since, took
             self._watch.batch(len(batch), took, [job.timing.queue for job in batch])
-            share = took / len(batch)
-            self._seconds_a_face += (share - self._seconds_a_face) * (_NEWEST if self._seconds_a_face else 1)
+            with self._lock:
+                share = took / len(batch) / self._computing
+                self._seconds_a_face += (share - self._seconds_a_face) * (_NEWEST if self._seconds_a_face else 1)
             self._encoder.submit(batch, pixels)
         except Exception as error:
             log.exception("a batch of %d faces failed", len(batch))
             self._deliver([(job, error) for job in batch])
+        finally:
+            with self._lock:
+                self._computing -= 1
 
     # ---- back to the event loop ----
 
     def _deliver(self, outcomes: Sequence[Outcome]) -> None:
-        """Bring outcomes home in one hop. Called from the inference thread and the encoder's."""
+        """Bring outcomes home in one hop. Called from inference threads and the encoder's."""
         self._hop(self._resolve, outcomes)
 
     def _hop(self, callback: Callable[..., None], *args: object) -> None:

@@ -1,4 +1,4 @@
-"""Jobs on their way from the event loop to the inference thread."""
+"""Jobs on their way from the event loop to the inference threads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Closed(Exception):
 
 
 class JobQueue:
-    """First in, first out, between one event loop and one taker. All methods may be called from any thread.
+    """First in, first out, between one event loop and its takers. All methods may be called from any thread.
 
     It has no bound of its own: :class:`service.engine.Engine` bounds the faces that are *unanswered*, so that
     a slow encoder meets the same limit as a slow sampler.
@@ -43,7 +43,7 @@ class JobQueue:
 
     def discard(self, job: Job) -> None:
         """Take a job out again if it is still waiting."""
-        # ValueError: already taken; the inference thread looks once more before it computes.
+        # ValueError: already taken; an inference thread looks once more before it computes.
         with self._changed, contextlib.suppress(ValueError):
             self._jobs.remove(job)
 

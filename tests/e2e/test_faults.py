@@ -197,7 +197,7 @@ def test_when_the_inference_thread_dies_all_are_told_and_the_process_ends(weight
         code, (reason, sentence) = that.end()
         assert code == 1
         assert "out of the blue" in json.loads(reason)["exception"]
-        assert sentence.startswith("emoface: the inference thread has ended")
+        assert sentence.startswith("emoface: an inference thread has ended")
 
 
 def test_weights_that_were_damaged_between_two_starts_are_refused(weights: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from model.emotions import ALIASES, FER2013, FERPLUS, EmotionError, EmotionMix, UnknownEmotion, read_mix
@@ -113,6 +113,7 @@ _mixes = st.dictionaries(st.sampled_from(FER2013), st.floats(0.01, 10), min_size
 
 
 @given(_mixes, _mixes, st.floats(0, 1), st.floats(0, 1.5), st.floats(0, 1.5))
+@example({"happy": 1, "sad": 1}, {"fear": 1}, 0.0, 5e-324, 0.0)
 def test_the_way_from_mix_to_mix_is_the_straight_line_of_conditions(one, other, part, weak, strong):
     here, there = (EmotionMix.parse(mix, FER2013) for mix in (one, other))
     mix, intensity = here.towards(there, part, (weak, strong), FER2013)

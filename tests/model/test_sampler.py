@@ -44,6 +44,21 @@ def test_a_face_depends_on_its_own_request_alone(generator, precision, batch_siz
     np.testing.assert_array_equal(sampler.sample([requests[alone]])[0], together[alone])
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_nor_does_it_depend_on_how_many_threads_draw_at_once(generator, precision):
+    requests = [FaceRequest(HAPPY, seed) for seed in range(60)]
+    expected = FaceSampler(generator, precision=precision, threads=1).sample(requests)
+    sampler = FaceSampler(generator, precision=precision, threads=3)
+    assert sampler.callers == 4
+
+    def draw(seed):
+        part = slice(seed, seed + 1 + seed % 17)  # one at a time, and more than a core takes at once
+        np.testing.assert_array_equal(sampler.sample(requests[part]), expected[part])
+
+    with ThreadPoolExecutor(sampler.callers) as threads:
+        list(threads.map(draw, range(60)))
+
+
 def test_every_slot_of_a_batch_gives_the_same_face(sampler):
     wanted, other = FaceRequest(HAPPY, 7), FaceRequest(EmotionMix.parse("sad", FER2013), "someone")
     first = sampler.sample([wanted])[0]
@@ -94,8 +109,8 @@ def test_out_of_memory_halves_the_batch_and_goes_on(with_torch, monkeypatch, cap
     shapes, draw = [], sampler._draw
 
     def scarce(latents, emotions):
-        shapes.append(len(latents))
-        if len(latents) > 2:
+        shapes.append(sampler.batch_size)
+        if sampler.batch_size > 2:
             raise error("no more")
         return draw(latents, emotions)
 
@@ -182,7 +197,7 @@ def test_a_graph_of_kernels_draws_what_they_draw_one_by_one_and_in_any_thread(ge
     with ThreadPoolExecutor(1) as other:
         together = other.submit(sampler.sample, requests).result()
     np.testing.assert_array_equal(sampler.sample(requests[5:6])[0], together[5])
-    sampler._fast = None
+    sampler._captured = None
     np.testing.assert_array_equal(sampler.sample(requests), together)
 
 
@@ -193,7 +208,7 @@ def test_a_graph_that_cannot_be_captured_is_done_without(generator, monkeypatch,
 
     monkeypatch.setattr("model.captured.CapturedGenerator", Refuses)
     sampler = FaceSampler(deepcopy(generator))
-    assert sampler._captured(4) is None
+    assert sampler._capture() is None
     assert "a CUDA graph of them cannot be used: no" in caplog.messages[0]
     assert "backtrace" not in caplog.text
 
@@ -209,7 +224,7 @@ def test_a_graph_that_draws_other_faces_is_done_without(generator, monkeypatch, 
     monkeypatch.setattr("model.captured.CapturedGenerator", Draws)
     sampler = FaceSampler(deepcopy(generator))
     shift = 0.5
-    assert sampler._captured(4) is None
+    assert sampler._capture() is None
     assert "it draws other faces" in caplog.text
     shift = 0.0
-    assert sampler._captured(4) is not None
+    assert sampler._capture() is not None

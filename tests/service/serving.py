@@ -39,6 +39,7 @@ class StubSampler:
     precision = "float32"
     gpu_bytes = 0
     batch_size = 32
+    callers = 1
 
     def __init__(self) -> None:
         self.gate = threading.Event()

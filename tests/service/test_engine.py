@@ -21,11 +21,17 @@ def wish(seed: int) -> FaceRequest:
 
 
 def with_engine(
-    test: Callable[[Engine, StubSampler], Awaitable[None]], *, limit: int = 100, batch_size: int = 32, **settings: Any
+    test: Callable[[Engine, StubSampler], Awaitable[None]],
+    *,
+    limit: int = 100,
+    batch_size: int = 32,
+    callers: int = 1,
+    **settings: Any,
 ) -> StubSampler:
     """Run a coroutine function against a started engine, and stop the engine whatever happens."""
     sampler = StubSampler()
     sampler.batch_size = batch_size
+    sampler.callers = callers
 
     async def main() -> None:
         engine = Engine(sampler, limit=limit, encoder_threads=2, **settings)
@@ -171,6 +177,45 @@ def test_a_face_that_cannot_be_written_fails_alone(
 
     assert len(with_engine(scenario).batches) == 2
     assert "a face could not be encoded" in caplog.text
+
+
+def test_as_many_batches_are_computed_at_once_as_the_sampler_can_take() -> None:
+    async def scenario(engine: Engine, sampler: StubSampler) -> None:
+        sampler.gate.clear()
+        tasks = []
+        for number in range(3):
+            tasks += await ask(engine, 2 * number, 2 * number + 1)
+            await until(lambda n=number: len(sampler.batches) == n + 1)  # type: ignore[misc]
+        tasks += await ask(engine, 6, 7)
+        await asyncio.sleep(0.05)
+        assert len(sampler.batches) == 3, "there is no fourth thread"
+        sampler.gate.set()
+        assert len({picture.content for picture in await asyncio.gather(*tasks)}) == 8
+
+    assert sorted(with_engine(scenario, callers=3).seeds) == list(range(8))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_when_one_of_several_threads_dies_all_end_and_those_that_compute_finish() -> None:
+    deaths: list[int] = []
+
+    async def scenario(engine: Engine, sampler: StubSampler) -> None:
+        first = await occupy(engine, sampler)
+        (second,) = await ask(engine, 1)
+        await until(lambda: len(sampler.batches) == 2)
+        waiting = await ask(engine, 2, 3)
+        sampler.error = SystemExit("out of the blue")
+        sampler.gate.set()
+        outcomes = await asyncio.wait_for(asyncio.gather(first, second, *waiting, return_exceptions=True), 10)
+        assert sum(isinstance(outcome, Picture) for outcome in outcomes[:2]) == 1
+        assert all(isinstance(outcome, Picture | EngineStopped) for outcome in outcomes)
+        await until(lambda: not any(thread.is_alive() for thread in engine._threads))
+        assert not engine.alive
+        with pytest.raises(EngineStopped):
+            await engine.face(wish(4), Encoding())
+        assert deaths == [1]
+
+    with_engine(scenario, callers=2, died=lambda: deaths.append(1))
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
