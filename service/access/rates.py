@@ -17,6 +17,7 @@ from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 RULE: Final = 'such as "100/minute" or "20/second; 5000/hour"'
+_INSTANT: Final = 1e-6  # seconds: at the very moment the old window still counts in full
 
 
 class TooMany(Exception):
@@ -71,7 +72,7 @@ class Rates:
         for rate in account.rates:
             if not self._counts.test(rate, account.name, cost=faces):
                 whole = faces + counted
-                raise TooMany(rate, None if whole > rate.amount else self._wait(rate, account, whole))
+                raise TooMany(rate, None if whole > rate.amount else self._wait(rate, account, whole) + _INSTANT)
         for rate in account.rates:
             self._counts.hit(rate, account.name, cost=faces)
 

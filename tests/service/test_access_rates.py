@@ -6,7 +6,7 @@ import math
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.access.rates import Account, Rates, TooMany, read_rates
@@ -70,6 +70,7 @@ def test_who_has_no_rate_is_not_counted() -> None:
     assert rates.headers(who) == {}
 
 
+@example(amount=1, per="second", visits=[(1, 0.0), (1, 0.0)])
 @given(
     amount=st.integers(1, 40),
     per=st.sampled_from(["second", "10 second", "minute"]),
