@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Floats = NDArray[np.float32]
+from model.generator import Floats
 
 _WARM_UPS = 3  # libraries choose their algorithms and take their workspaces at first, which a capture must not see
 

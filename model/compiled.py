@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.generator import Generator
+from model.generator import Floats, Generator, trial_inputs
 from model.layers import ConditionalBatchNorm2d, Conv2d, GeneratorBlock
 
 # Its import tells its makers over the network of every start, unless there is nothing to tell it with: who draws faces
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from openvino import Node
 
 log = logging.getLogger(__name__)
-
-Floats = NDArray[np.float32]
 
 _HINTS: Final = {"float32": "f32", "bfloat16": "bf16"}
 #: Rows are what nearest upsampling by 2 and three taps after it come to: four taps of a transposed convolution.
@@ -61,8 +59,8 @@ class CompiledGenerator:
         self._precision = _HINTS[precision]
         self._threads = threads
         self._core = ov.Core()
-        self._pools = {size: _Pool(self._compile(generator, size, streams=threads)) for size in _sizes(largest)}
-        self._together = _Pool(self._compile(generator, 1, streams=1)) if threads > 1 else None
+        self._pools = {size: self._compile(generator, size, streams=threads) for size in _sizes(largest)}
+        self._together = self._compile(generator, 1, streams=1) if threads > 1 else None
         self._calls = 0  # that are being answered
         self._lock = threading.Lock()
         if not self._agree():
@@ -96,7 +94,7 @@ class CompiledGenerator:
             self._calls += 1
         try:
             if len(latents) == 1 and not others and self._together is not None:
-                self._draw([(self._together, slice(0, 1), 1)], latents, emotions, faces)
+                self._draw([(self._together, slice(0, 1))], latents, emotions, faces)
                 return faces
             cores = max(1, self._threads - others)
             at_once = cores * max(self.sizes)
@@ -116,7 +114,7 @@ class CompiledGenerator:
             at, last = first, min(first + share, end)
             while at < last:
                 size = max((size for size in self.sizes if size <= last - at), default=min(self.sizes))
-                plan.append((self._pools[size], slice(at, min(at + size, last)), size))
+                plan.append((self._pools[size], slice(at, min(at + size, last))))
                 at += size
         return plan
 
@@ -124,47 +122,45 @@ class CompiledGenerator:
     def _draw(plan: Plan, latents: Floats, emotions: Floats, faces: Floats) -> None:
         """Draw all of a plan at once, into ``faces``."""
         begun = []
-        for pool, part, size in plan:
+        for pool, part in plan:
             request = pool.take()
-            request.start_async([_filled(rows[part], size) for rows in (latents, emotions)])
+            request.start_async([_filled(rows[part], pool.size) for rows in (latents, emotions)])
             begun.append((pool, request, part))
         for pool, request, part in begun:
             request.wait()
             faces[part] = request.get_output_tensor(0).data[: part.stop - part.start]
             pool.give(request)
 
-    def _compile(self, generator: Generator, size: int, streams: int) -> Any:
+    def _compile(self, generator: Generator, size: int, streams: int) -> _Pool:
         settings = {
             "INFERENCE_PRECISION_HINT": self._precision,
             "INFERENCE_NUM_THREADS": self._threads,
             "NUM_STREAMS": streams,
             "ENABLE_CPU_PINNING": False,  # other work has its right to the cores, and knows better where it is
         }
-        return self._core.compile_model(_graph(generator, size), "CPU", settings)
+        return _Pool(self._core.compile_model(_graph(generator, size), "CPU", settings), size)
 
     def _agree(self) -> bool:
         """Tell whether every way to draw adds its sums up in the same order, on this machine: bit by bit."""
         most = max(self.sizes)
-        random = np.random.default_rng(0)
-        latents = random.standard_normal((most, self._config.latent_dim), np.float32)
-        emotions = random.dirichlet(np.ones(len(self._config.emotions)), most).astype(np.float32)
+        latents, emotions = trial_inputs(self._config, most)
         expected = self._pools[most].take().infer([latents, emotions])[0]
         for pool in (self._together, *self._pools.values()):
             if pool is None:
                 continue
             request = pool.take()
-            size = request.get_input_tensor(0).shape[0]
-            for at in range(0, most - size + 1, size):
-                part = slice(at, at + size)
+            for at in range(0, most - pool.size + 1, pool.size):
+                part = slice(at, at + pool.size)
                 if not np.array_equal(request.infer([latents[part], emotions[part]])[0], expected[part]):
                     return False
         return True
 
 
 class _Pool:
-    """Requests to one compiled graph; each can draw one batch at a time."""
+    """Requests to one compiled graph; each can draw one batch of ``size`` faces at a time."""
 
-    def __init__(self, compiled: Any) -> None:
+    def __init__(self, compiled: Any, size: int) -> None:
+        self.size = size
         self._compiled = compiled
         self._free: SimpleQueue[Any] = SimpleQueue()
 
@@ -180,8 +176,8 @@ class _Pool:
         self._free.put(request)
 
 
-#: What to draw with, which faces, and how many it always draws.
-Plan = list[tuple[_Pool, slice, int]]
+#: What to draw with, and which faces.
+Plan = list[tuple[_Pool, slice]]
 
 
 def _sizes(largest: int) -> list[int]:

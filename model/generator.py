@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -50,6 +52,16 @@ class GeneratorConfig:
             raise ValueError(f"channels must be 1 or 3, not {self.channels}.")
         if len(set(self.emotions)) != len(self.emotions) or not self.emotions:
             raise ValueError("emotions must be distinct and at least one.")
+
+
+Floats = NDArray[np.float32]
+
+
+def trial_inputs(config: GeneratorConfig, count: int) -> tuple[Floats, Floats]:
+    """Return latents ``[count, latent_dim]`` and emotions ``[count, emotions]`` to try out a way to draw with."""
+    random = np.random.default_rng(0)
+    latents = random.standard_normal((count, config.latent_dim), np.float32)
+    return latents, random.dirichlet(np.ones(len(config.emotions)), count).astype(np.float32)
 
 
 class AnyGenerator(nn.Module, ABC):

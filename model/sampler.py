@@ -18,15 +18,13 @@ from torch import Tensor
 
 from model.cores import usable_cores
 from model.emotions import EmotionMix
-from model.generator import AnyGenerator, Generator
+from model.generator import AnyGenerator, Floats, Generator, trial_inputs
 from model.seeds import canonical_seed, latent
 from model.weights import default_weights, load_generator
 
 if TYPE_CHECKING:
     from model.captured import CapturedGenerator
     from model.compiled import CompiledGenerator
-
-Floats = NDArray[np.float32]
 
 log = logging.getLogger(__name__)
 
@@ -268,9 +266,7 @@ class FaceSampler:
         """Return the faster way to draw on a GPU, where it draws what the plain one does."""
         from model.captured import CapturedGenerator
 
-        random, size = np.random.default_rng(0), self.batch_size
-        latents = random.standard_normal((size, self.config.latent_dim), np.float32)
-        emotions = random.dirichlet(np.ones(len(self.emotions)), size).astype(np.float32)
+        latents, emotions = trial_inputs(self.config, self.batch_size)
         try:
             captured = CapturedGenerator(self._render, latents.shape, emotions.shape, self.device)
             if not np.array_equal(captured(latents, emotions), self._draw_with_torch(latents, emotions)):
