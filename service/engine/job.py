@@ -29,7 +29,7 @@ class Timing:
 
     since: float  # time.monotonic() when it was queued
     queue: float = 0.0  # from its request until its batch was begun
-    generate: float = 0.0  # the whole batch: a lone face costs as much
+    generate: float = 0.0  # the whole batch
     encode: float = 0.0  # its own picture alone
     encoded_from: float = 0.0  # time.monotonic()
 
