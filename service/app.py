@@ -20,6 +20,7 @@ from service.access.keys import KeyRing
 from service.access.rates import read_rates
 from service.api import batch, emotions, faces, generate, grid, health, metrics, models, morph, openai, verify
 from service.api.answer import HEADERS
+from service.api.direct import Direct
 from service.api.document import document
 from service.api.errors import add_problem_handlers
 from service.credentials import CredentialsError, Signer
@@ -108,6 +109,7 @@ def create_app(
     app.state.metrics = metrics_of
     add_problem_handlers(app)
     document(app)
+    app.add_middleware(Direct)
     app.add_middleware(BodyLimit, others={"/verify": verify.MAX_PICTURE})
     if keys is not None or settings.address_rate:  # without them everybody may have everything: no gate to pass
         app.add_middleware(
