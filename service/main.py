@@ -164,6 +164,9 @@ def _log(settings: Settings) -> None:
     """Write the log to standard error, a line of JSON each."""
     from service.observability import JsonLines, access_log
 
+    # What no line of the log says need not be found out for each of them (Logging HOWTO, "Optimization").
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)

@@ -17,7 +17,6 @@ from typing import Any, Final, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.process_collector import ProcessCollector
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.engine.engine import Engine, Sampler
@@ -26,6 +25,7 @@ from service.engine.watch import Event, Watch
 access_log = logging.getLogger("emoface.access")
 
 REQUEST_ID: Final = "X-Request-ID"
+_ID_NAME: Final = REQUEST_ID.lower().encode()
 KEY_NAME: Final = "emoface.key"  # where the ASGI scope says whose key a request came with
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _FAST: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)  # seconds
@@ -112,7 +112,7 @@ class Observed:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(REQUEST_ID, "")
+        given = next((value for name, value in scope["headers"] if name == _ID_NAME), b"").decode("latin-1")
         request_id = given if _ID.fullmatch(given) else f"{random.getrandbits(64):016x}"  # different, not secret
         began, status, sent = time.monotonic(), 0, 0
 
@@ -120,7 +120,7 @@ class Observed:
             nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[REQUEST_ID] = request_id
+                message["headers"] = [*message["headers"], (_ID_NAME, request_id.encode())]
             sent += len(message.get("body", b""))
             await send(message)
 

@@ -1,8 +1,9 @@
 """The engine: its inference threads own the sampler and compute what is queued, in batches.
 
-A GPU has one of them, the cores of a CPU have some. A thread takes what is there and never waits for more: the batch
-grows by itself while the ones before are computed. A face's pixels do not depend on its batch (:mod:`model.sampler`
-holds that), so nobody can see the batching, and a picture that somebody else has asked for is as good as a new one.
+A GPU has one of them, the cores of a CPU have some. A thread takes what is there, or its share, and never waits for
+more: the batch grows by itself while the ones before are computed. A face's pixels do not depend on its batch
+(:mod:`model.sampler` holds that), so nobody can see the batching, and a picture that somebody else has asked for is as
+good as a new one.
 """
 
 from __future__ import annotations
@@ -235,7 +236,7 @@ class Engine:
         batch: Sequence[Job] = ()
         ended = False
         try:
-            while batch := self._queue.take(self._sampler.batch_size):
+            while batch := self._queue.take(self._sampler.batch_size, len(self._threads)):
                 self._compute([job for job in batch if not job.answer.cancelled()])
             ended = True
         except BaseException:  # Python itself says nothing of a thread that SystemExit ends

@@ -34,11 +34,19 @@ class JobQueue:
             self._jobs.append(job)
             self._changed.notify()
 
-    def take(self, most: int) -> Sequence[Job]:
-        """Wait for a job, then return what is queued, at most ``most``; empty once closed and drained."""
+    def take(self, most: int, takers: int = 1) -> Sequence[Job]:
+        """Wait for a job, then return what is queued, at most ``most``; empty once closed and drained.
+
+        One of several takers leaves something for the others: of a short queue it takes two jobs, of a longer one its
+        share, in a power of two. Else all that is asked for at a time is soon in one taker's hands, and the others'
+        cores have nothing to do until it is done.
+        """
         with self._changed:
             while not self._jobs and not self._closed:
                 self._changed.wait()
+            if takers > 1:
+                share = len(self._jobs) // (takers + 1)
+                most = min(most, max(2, 1 << share.bit_length() >> 1))
             return [self._jobs.popleft() for _ in range(min(most, len(self._jobs)))]
 
     def discard(self, job: Job) -> None:

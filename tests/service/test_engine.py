@@ -195,6 +195,26 @@ def test_as_many_batches_are_computed_at_once_as_the_sampler_can_take() -> None:
     assert sorted(with_engine(scenario, callers=3).seeds) == list(range(8))
 
 
+@pytest.mark.parametrize(
+    ("callers", "expected"),
+    [(1, [24, 24, 2]), (3, [8, 8, 8, 4, 4, 4, 2, 2, 2, 2, 2, 2, 2])],
+)
+def test_a_thread_takes_all_that_fits_but_leaves_others_their_share(callers: int, expected: list[int]) -> None:
+    async def scenario(engine: Engine, sampler: StubSampler) -> None:
+        sampler.gate.clear()
+        held = []
+        for number in range(callers):
+            held += await ask(engine, number)
+            await until(lambda n=number: len(sampler.batches) == n + 1)  # type: ignore[misc]
+        tasks = await ask(engine, *range(100, 150))
+        sampler.gate.set()
+        await asyncio.gather(*held, *tasks)
+
+    batches = with_engine(scenario, callers=callers, batch_size=24).batches[callers:]
+    assert sorted(map(len, batches), reverse=True) == expected
+    assert sorted(request.seed for batch in batches for request in batch) == list(range(100, 150))
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_when_one_of_several_threads_dies_all_end_and_those_that_compute_finish() -> None:
     deaths: list[int] = []
