@@ -11,6 +11,7 @@ import logging
 import zipfile
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Body, Depends, Request
@@ -191,15 +192,22 @@ async def _outcomes(
     """Give every outcome once, as they are ready; when nobody takes them any more, nothing more is drawn."""
     waiting = iter(enumerate(bodies))
     working: set[asyncio.Task[_Outcome]] = set()
+    # Not asyncio.wait, which looks at all that are working each time that one of them is done.
+    done: asyncio.Queue[asyncio.Task[_Outcome]] = asyncio.Queue()
+
+    def begin(most: int) -> None:
+        for index, body in islice(waiting, most):
+            task = asyncio.create_task(_outcome(request, index, body, engine, sampler))
+            task.add_done_callback(done.put_nowait)
+            working.add(task)
+
     try:
-        while True:
-            while len(working) < AT_ONCE and (following := next(waiting, None)) is not None:
-                working.add(asyncio.create_task(_outcome(request, *following, engine, sampler)))
-            if not working:
-                return
-            done, working = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                yield task.result()
+        begin(AT_ONCE)
+        while working:
+            task = await done.get()
+            working.remove(task)
+            begin(1)
+            yield task.result()
     finally:
         for task in working:
             task.cancel()
