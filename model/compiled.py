@@ -59,8 +59,9 @@ class CompiledGenerator:
         self._precision = _HINTS[precision]
         self._threads = threads
         self._core = ov.Core()
-        self._pools = {size: self._compile(generator, size, streams=threads) for size in _sizes(largest)}
-        self._together = self._compile(generator, 1, streams=1) if threads > 1 else None
+        graph = _graph(generator)
+        self._pools = {size: self._compile(graph, size, streams=threads) for size in _sizes(largest)}
+        self._together = self._compile(graph, 1, streams=1) if threads > 1 else None
         self._calls = 0  # that are being answered
         self._lock = threading.Lock()
         if not self._agree():
@@ -136,14 +137,16 @@ class CompiledGenerator:
             faces[part] = draw.faces[: part.stop - part.start]
             pool.give(draw)
 
-    def _compile(self, generator: Generator, size: int, streams: int) -> _Pool:
+    def _compile(self, graph: ov.Model, size: int, streams: int) -> _Pool:
+        graph = graph.clone()
+        graph.reshape({place: [size, inputs.partial_shape[1]] for place, inputs in enumerate(graph.inputs)})
         settings = {
             "INFERENCE_PRECISION_HINT": self._precision,
             "INFERENCE_NUM_THREADS": self._threads,
             "NUM_STREAMS": streams,
             "ENABLE_CPU_PINNING": False,  # other work has its right to the cores, and knows better where it is
         }
-        return _Pool(self._core.compile_model(_graph(generator, size), "CPU", settings), size)
+        return _Pool(self._core.compile_model(graph, "CPU", settings), size)
 
     def _agree(self) -> bool:
         """Tell whether every way to draw adds its sums up in the same order, on this machine: bit by bit."""
@@ -206,14 +209,14 @@ def _sizes(largest: int) -> list[int]:
 # ---- the graph ----
 
 
-def _graph(generator: Generator, size: int) -> ov.Model:
-    """Build the graph that draws ``size`` faces."""
+def _graph(generator: Generator) -> ov.Model:
+    """Build the graph that draws any number of faces; to one number it is compiled better (``ov.Model.reshape``)."""
     config, base = generator.config, generator.base
-    latent = op.parameter([size, config.latent_dim], np.float32)
-    emotion = op.parameter([size, len(config.emotions)], np.float32)
-    styles = _styles(generator, op.concat([latent, emotion], 1), size)
+    latent = op.parameter([-1, config.latent_dim], np.float32)
+    emotion = op.parameter([-1, len(config.emotions)], np.float32)
+    styles = _styles(generator, op.concat([latent, emotion], 1))
     weight, bias = generator.dense.effective(torch.float32)
-    x = _reshape(_affine(latent, weight, bias), size, -1, base, base)
+    x = _reshape(_affine(latent, weight, bias), -1, base, base)
     for block in generator.blocks:
         assert isinstance(block, GeneratorBlock)
         h = _convolution(_norm(x, *next(styles)), block.conv1)
@@ -225,8 +228,8 @@ def _graph(generator: Generator, size: int) -> ov.Model:
     return ov.Model([op.transpose(x, _numbers(0, 2, 3, 1))], [latent, emotion], "generator")
 
 
-def _styles(generator: Generator, inputs: Node, size: int) -> Any:
-    """Yield every norm's gains and biases, in the order of use: ``[size, channels, 1, 1]`` each, of one product."""
+def _styles(generator: Generator, inputs: Node) -> Any:
+    """Yield every norm's gains and biases, in the order of use: ``[n, channels, 1, 1]`` each, of one product."""
     norms: list[tuple[ConditionalBatchNorm2d, bool]] = []
     for n, block in enumerate(generator.blocks):
         assert isinstance(block, GeneratorBlock)
@@ -238,7 +241,7 @@ def _styles(generator: Generator, inputs: Node, size: int) -> Any:
     for (_, bias), end in zip(folded, accumulate(widths), strict=True):
         middle, start = end - len(bias) // 2, end - len(bias)
         yield tuple(
-            _reshape(op.slice(products, _numbers(a), _numbers(b), _numbers(1), _numbers(1)), size, -1, 1, 1)
+            _reshape(op.slice(products, _numbers(a), _numbers(b), _numbers(1), _numbers(1)), -1, 1, 1)
             for a, b in ((start, middle), (middle, end))
         )
 
@@ -299,7 +302,8 @@ def _affine(x: Node, weight: Tensor, bias: Tensor | None) -> Node:
 
 
 def _reshape(x: Node, *shape: int) -> Node:
-    return op.reshape(x, _numbers(*shape), False)
+    """Give each face another shape."""
+    return op.reshape(x, _numbers(0, *shape), True)  # 0: as many faces as there were
 
 
 def _constant(values: Tensor) -> Node:

@@ -93,7 +93,12 @@ def test_where_sizes_disagree_by_a_bit_one_is_left(generator, monkeypatch, caplo
     other = deepcopy(generator)
     with torch.no_grad():
         other.head.bias.add_(1e-6)
-    monkeypatch.setattr("model.compiled._graph", lambda _, size: _graph(other if size == 2 else generator, size))
+    compile_to = CompiledGenerator._compile
+    monkeypatch.setattr(
+        CompiledGenerator,
+        "_compile",
+        lambda self, graph, size, streams: compile_to(self, _graph(other) if size == 2 else graph, size, streams),
+    )
     compiled = CompiledGenerator(generator, threads=threads, largest=4)
     assert compiled.sizes == (4,)
     assert f"{threads} threads draw 4 faces at a time in float32" in caplog.text
