@@ -4,16 +4,45 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from model.emotions import EmotionMix
 from model.encode import WEBP, XMP_KEY, png_info
 
 #: Animated formats and their media types.
 ANIMATED: Final[Mapping[str, str]] = {"webp": "image/webp", "apng": "image/apng", "gif": "image/gif"}
+
+
+#: What a face shows at one moment: a mix and its intensity.
+Moment = tuple[EmotionMix, float]
+
+
+def plan_frames(
+    keys: Sequence[Moment], frames: int, *, closed: bool = False, vocabulary: Sequence[str]
+) -> list[Moment]:
+    """Return what each frame shows, on straight lines from one key frame to the next; the key frames are among them.
+
+    Args:
+        keys: at least 2.
+        frames: from one key frame to the next, at least 1.
+        closed: whether it leads from the last key frame back to the first, which is not shown again at the end.
+        vocabulary: of all mixes.
+
+    Returns:
+        ``frames * (len(keys) - 1) + 1`` moments, or ``frames * len(keys)`` where it is closed.
+    """
+    corners = [*keys, keys[0]] if closed else list(keys)
+    moments = [
+        here.towards(there, step / frames, (weak, strong), vocabulary) if step else (here, weak)
+        for (here, weak), (there, strong) in pairwise(corners)
+        for step in range(frames)
+    ]
+    return moments if closed else [*moments, corners[-1]]
 
 
 def encode_animation(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import PIL
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+
+if TYPE_CHECKING:
+    from model.sampler import FaceRequest
 
 #: The keyword under which PNG keeps an XMP packet (Adobe, XMP Specification Part 3, section 1.1.5).
 XMP_KEY: Final = "XML:com.adobe.xmp"
@@ -38,6 +41,22 @@ def png_info(text: Mapping[str, str]) -> PngInfo:
     return info
 
 
+def resized(pixels: NDArray[np.uint8], size: int | None) -> NDArray[np.uint8]:
+    """Return a face, uint8 ``[H, W, 1 or 3]``, with ``size`` pixels a side (Lanczos); None keeps its own."""
+    if size is None or (size, size) == pixels.shape[:2]:
+        return pixels
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    larger = np.asarray(image.resize((size, size), Image.Resampling.LANCZOS))
+    return larger.reshape(size, size, pixels.shape[2])
+
+
+def file_name(request: FaceRequest, format: str) -> str:
+    """Return a name to save a face under, in ASCII letters, digits, ``-`` and ``_``, and its ending."""
+    emotion = "-".join(name for name, _ in request.mix.weights)
+    seed = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in str(request.seed))[:64]
+    return f"{emotion}-{seed}.{'jpg' if format == 'jpeg' else format}"
+
+
 def encode_face(
     pixels: NDArray[np.uint8], size: int | None = None, format: str = "png", text: Mapping[str, str] | None = None
 ) -> bytes:
@@ -52,9 +71,8 @@ def encode_face(
     Returns:
         The file's bytes; equal arguments give equal bytes.
     """
+    pixels = resized(pixels, size)
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    if size is not None and (size, size) != image.size:
-        image = image.resize((size, size), Image.Resampling.LANCZOS)
     out = io.BytesIO()
     text = text or {}
     xmp = text.get(XMP_KEY, "").encode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import secrets
 from typing import Final
 
 import numpy as np
@@ -37,6 +38,12 @@ def canonical_seed(seed: int | str) -> int | str:
     if isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
         raise ValueError(f"a seed must be a whole number from 0 to {MAX_SEED}, or a text.")
     return seed
+
+
+def drawn_seed() -> int:
+    """Return a seed for somebody who gave none."""
+    # Below 2**53, so that a client whose numbers are doubles (JavaScript) can send it back.
+    return secrets.randbelow(2**53)
 
 
 def seed_number(seed: int | str) -> int:

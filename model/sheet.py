@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+from model.encode import encode_face
 
 Face = NDArray[np.uint8]  # [H, W] or [H, W, C]
 
@@ -36,6 +38,33 @@ def sheet(
     for y, name in enumerate(names):
         _write(pen, name, (left / 2, top + (y + 0.5) * tall), left, tall * 0.18)
     return picture
+
+
+def encode_grid(
+    faces: Sequence[NDArray[np.uint8]],
+    emotions: Sequence[str],
+    seeds: Sequence[str],
+    *,
+    labels: bool = False,
+    format: str = "png",
+    text: Mapping[str, str] | None = None,
+) -> bytes:
+    """Write people in rows and emotions in columns as one picture.
+
+    Args:
+        faces: uint8 ``[H, W, 1 or 3]`` each, all of one shape, row after row: ``len(seeds) * len(emotions)``.
+        emotions: what the columns are called.
+        seeds: what the rows are called.
+        labels: whether these names are written above and beside the faces.
+        format: as for :func:`model.encode.encode_face`.
+        text: likewise.
+
+    Returns:
+        The file's bytes; equal arguments give equal bytes.
+    """
+    rows = [faces[start : start + len(emotions)] for start in range(0, len(faces), len(emotions))]
+    pixels = np.asarray(sheet(rows, emotions if labels else (), seeds if labels else (), scale=1))
+    return encode_face(pixels[:, :, None] if pixels.ndim == 2 else pixels, format=format, text=text)
 
 
 def _write(pen: ImageDraw.ImageDraw, text: str, middle: tuple[float, float], room: float, size: float) -> None:

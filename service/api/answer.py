@@ -14,7 +14,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from model import FaceRequest
-from model.encode import ENCODER, FORMATS
+from model.encode import ENCODER, FORMATS, file_name
 from model.provenance import model_tag
 from service.api.errors import ClientGone
 from service.credentials import signed
@@ -67,7 +67,7 @@ async def face_response(
         return Response(status_code=304, headers=told)
     picture = await unless_gone(request, engine.face(face, encoding))
     told["Server-Timing"] = _timing(picture)
-    told["Content-Disposition"] = f'inline; filename="{file_name(face, encoding)}"'
+    told["Content-Disposition"] = f'inline; filename="{file_name(face, encoding.format)}"'
     content = await signed(request, picture.content, FORMATS[encoding.format])
     return Response(content, headers=told, media_type=FORMATS[encoding.format])
 
@@ -116,13 +116,6 @@ def _timing(picture: Picture) -> str:
         return "cache"
     rooms = ("queue", "generate", "encode")
     return ", ".join(f"{room};dur={getattr(picture.timing, room) * _MILLISECONDS:.2f}" for room in rooms)
-
-
-def file_name(face: FaceRequest, encoding: Encoding) -> str:
-    """Return a name to save a face under, in ASCII letters, digits, ``-`` and ``_``."""
-    emotion = "-".join(name for name, _ in face.mix.weights)
-    seed = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in str(face.seed))[:64]
-    return f"{emotion}-{seed}.{'jpg' if encoding.format == 'jpeg' else encoding.format}"
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, _T]) -> _T:

@@ -19,10 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response, StreamingResponse
 
 from model import FaceRequest
-from model.encode import FORMATS
+from model.encode import FORMATS, file_name
 from model.provenance import model_tag
 from service.access.gate import charge
-from service.api.answer import file_name, model_header
+from service.api.answer import model_header
 from service.api.deps import EngineDep, SamplerDep, json_only
 from service.api.errors import as_problem, documented, invalid, problem_details
 from service.api.generate import DRAWS, READS_JSON
@@ -132,7 +132,7 @@ class _Outcome:
             truncation=self.face.truncation,
             size=self.encoding.size,
             format=self.encoding.format,
-            file=None if self.content is None else f"{self.index:03d}-{file_name(self.face, self.encoding)}",
+            file=None if self.content is None else f"{self.index:03d}-{file_name(self.face, self.encoding.format)}",
             problem=self.problem,
         )
 

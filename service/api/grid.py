@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any, Final
 
-import numpy as np
 from fastapi import APIRouter, Query, Request
 from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
 from model import EmotionError, EmotionMix, FaceRequest
 from model.emotions import read_mix
-from model.encode import encode_face
 from model.provenance import describe_many
-from model.sheet import sheet
+from model.sheet import encode_grid
 from service.access.gate import charge
 from service.api.answer import HEADERS, caching, client_has, entity_tag, model_header, unless_gone
 from service.api.deps import EngineDep, SamplerDep, SettingsDep
@@ -114,15 +112,10 @@ async def grid(
         return Response(status_code=304, headers=headers)
     charge(request, len(faces))
     stills = await unless_gone(request, draw_stills(engine, faces, options.size))
-
-    def laid_out() -> bytes:
-        rows = [stills[start : start + len(emotions)] for start in range(0, len(stills), len(emotions))]
-        titles, names = (emotions, seeds) if options.labels else ((), ())
-        pixels = np.asarray(sheet(rows, titles, names, scale=1))
-        pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
-        return encode_face(pixels, text=describe_many(sampler))
-
-    content = await signed(request, await asyncio.to_thread(laid_out), "image/png")
+    content = await asyncio.to_thread(
+        encode_grid, stills, emotions, seeds, labels=options.labels, text=describe_many(sampler)
+    )
+    content = await signed(request, content, "image/png")
     return Response(content, headers=headers, media_type="image/png")
 
 

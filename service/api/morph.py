@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Body, Depends, Request
@@ -12,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from model import EmotionError, EmotionMix, FaceRequest
-from model.animate import ANIMATED, encode_animation
+from model.animate import ANIMATED, encode_animation, plan_frames
 from model.provenance import describe_many
 from model.sampler import DEFAULT_TRUNCATION
+from model.seeds import drawn_seed
 from service.access.gate import charge
 from service.api.answer import HEADERS, model_header, seed_header, unless_gone
 from service.api.deps import EngineDep, SamplerDep, json_only
@@ -30,7 +30,6 @@ from service.api.schemas import (
     Model,
     Seed,
     Truncation,
-    drawn_seed,
 )
 from service.api.stills import draw_stills
 from service.api.validation import emotion_error
@@ -77,15 +76,7 @@ class MorphRequest(BaseModel):
             EmotionError: ``vocabulary`` has no such emotion.
         """
         keys = [(EmotionMix.parse(key.emotion, vocabulary), key.intensity) for key in self.keyframes]
-        if self.closed:
-            keys.append(keys[0])
-        moments = [
-            here.towards(there, step / self.frames, (weak, strong), vocabulary) if step else (here, weak)
-            for (here, weak), (there, strong) in pairwise(keys)
-            for step in range(self.frames)
-        ]
-        if not self.closed:
-            moments.append(keys[-1])
+        moments = plan_frames(keys, self.frames, closed=self.closed, vocabulary=vocabulary)
         return [FaceRequest(mix, seed, intensity, self.truncation) for mix, intensity in moments]
 
 

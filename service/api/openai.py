@@ -23,6 +23,7 @@ from model import EmotionError, EmotionMix, FaceRequest
 from model.emotions import ALIASES, read_mix
 from model.encode import FORMATS
 from model.sampler import DEFAULT_TRUNCATION
+from model.seeds import drawn_seed
 from service.access.gate import charge
 from service.api.answer import model_header, unless_gone
 from service.api.deps import EngineDep, SamplerDep, json_only
@@ -37,7 +38,6 @@ from service.api.schemas import (
     Model,
     Seed,
     Truncation,
-    drawn_seed,
 )
 from service.api.stills import draw_all
 from service.api.validation import emotion_error

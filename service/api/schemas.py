@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, get_args
 
@@ -10,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from model import EmotionMix, FaceRequest
 from model.sampler import DEFAULT_TRUNCATION, MAX_INTENSITY
-from model.seeds import MAX_SEED, MAX_SEED_TEXT
+from model.seeds import MAX_SEED, MAX_SEED_TEXT, drawn_seed
 from service.engine import Encoding, ImageFormat
 
 MIN_SIZE: Final = 48
@@ -169,12 +168,6 @@ class GenerateRequest(BaseModel):
     def encoding(self, accepted: ImageFormat) -> Encoding:
         """Return how the face is to be written: as asked, or in the format that is ``accepted``."""
         return Encoding(self.size, self.format or accepted)
-
-
-def drawn_seed() -> int:
-    """Return a seed for somebody who gave none."""
-    # Below 2**53, so that a client whose numbers are doubles (JavaScript) can send it back.
-    return secrets.randbelow(2**53)
 
 
 #: The documentation's examples, the first of which is one click away from a face.

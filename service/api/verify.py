@@ -5,25 +5,24 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any, Final, cast
 
-import numpy as np
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from model.encode import FORMATS
-from model.provenance import Claim, NoPicture, model_tag, read_claim
+from model.provenance import Claim, NoPicture, read_claim
+from model.verify import Verdict as Judgement
+from model.verify import claimed_face, judged
 from service.api.answer import unless_gone
 from service.api.deps import EngineDep, SamplerDep, media_type
 from service.api.errors import Problem, documented
 from service.api.schemas import MAX_SIZE
 from service.api.validation import as_sentence
-from service.engine import Encoding, ImageFormat, Sampler
+from service.engine import Encoding, ImageFormat
 
 router = APIRouter(tags=["provenance"])
 
 #: Bytes; the largest face, as PNG, takes about half of it.
 MAX_PICTURE: Final = 2 * 2**20
-# Grey levels. Another host or device may round a level differently, and what loses detail makes more of that.
-_TOLERANCE: Final = {"png": 2, "webp": 2, "jpeg": 16, "avif": 16}
 _KINDS: Final = (*FORMATS.values(), "application/octet-stream")
 
 
@@ -82,44 +81,22 @@ async def verify(request: Request, engine: EngineDep, sampler: SamplerDep) -> Ve
         claim = await asyncio.to_thread(read_claim, await request.body(), MAX_SIZE)
     except NoPicture as error:
         raise Problem(400, as_sentence(error)) from None
-    refused = _refused(claim, sampler)
-    if refused is not None:
-        return _verdict(claim, False, refused)
-    try:
-        face = claim.request(sampler.emotions)
-    except ValueError as error:
-        return _verdict(claim, False, f"What the picture says of itself is no face of these weights: {error}")
+    face = claimed_face(claim, sampler)
+    if isinstance(face, Judgement):
+        return _verdict(claim, face)
     size = claim.pixels.shape[0]
     encoding = Encoding(None if size == sampler.resolution else size, cast(ImageFormat, claim.format))
     picture = await unless_gone(request, engine.face(face, encoding))
-    again = await asyncio.to_thread(read_claim, picture.content, MAX_SIZE)
-    if again.pixels.shape != claim.pixels.shape:
-        return _verdict(claim, False, "The picture is in colour and the face is not, or the other way round.")
-    difference = int(np.abs(again.pixels.astype(np.int16) - claim.pixels).max())
-    same = difference <= _TOLERANCE[claim.format]
-    reason = "Drawn again, it is the same face." if same else "It is not the face that it says it is: pixels differ."
-    return _verdict(claim, same, reason, difference)
+    return _verdict(claim, await asyncio.to_thread(judged, claim, picture.content))
 
 
-def _refused(claim: Claim, sampler: Sampler) -> str | None:
-    """Say why a picture need not be drawn again, if so."""
-    if not claim.facts:
-        return "The picture does not say which face it is: it never did, or its text was removed."
-    if claim.facts["sha256"] != sampler.sha256:
-        loaded = model_tag(sampler.name, sampler.sha256)
-        return f"The picture names other weights, {claim.facts['model'][:80]}; this service has {loaded}."
-    if claim.pixels.shape[0] != claim.pixels.shape[1]:
-        return "The picture is not square; every face is."
-    return None
-
-
-def _verdict(claim: Claim, verified: bool, reason: str, difference: int | None = None) -> Verdict:
+def _verdict(claim: Claim, found: Judgement) -> Verdict:
     told = {name: claim.facts.get(name) for name in ("model", "emotion", "seed", "intensity", "truncation")}
     return Verdict(
-        verified=verified,
-        reason=reason,
-        exact=None if difference is None else difference == 0,
-        difference=difference,
+        verified=found.verified,
+        reason=found.reason,
+        exact=None if found.difference is None else found.difference == 0,
+        difference=found.difference,
         size=[claim.pixels.shape[1], claim.pixels.shape[0]],
         format=claim.format,
         **told,
