@@ -50,11 +50,15 @@ def resized(pixels: NDArray[np.uint8], size: int | None) -> NDArray[np.uint8]:
     return larger.reshape(size, size, pixels.shape[2])
 
 
-def file_name(request: FaceRequest, format: str) -> str:
-    """Return a name to save a face under, in ASCII letters, digits, ``-`` and ``_``, and its ending."""
-    emotion = "-".join(name for name, _ in request.mix.weights)
+def safe_names(request: FaceRequest) -> tuple[str, str]:
+    """Return a face's emotions and its seed as parts of a file's name, the latter in ASCII letters, digits, - and _."""
     seed = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in str(request.seed))[:64]
-    return f"{emotion}-{seed}.{'jpg' if format == 'jpeg' else format}"
+    return "-".join(name for name, _ in request.mix.weights), seed
+
+
+def file_name(request: FaceRequest, format: str) -> str:
+    """Return a name to save a face under, and its ending."""
+    return f"{'-'.join(safe_names(request))}.{'jpg' if format == 'jpeg' else format}"
 
 
 def encode_face(

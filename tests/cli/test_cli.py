@@ -5,44 +5,23 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from emoface.cli import app
 from model import EmotionMix, FaceRequest, FaceSampler
-from model.generator import Generator, GeneratorConfig
 from model.sampler import DEFAULT_TRUNCATION
-from model.weights import save_weights
-
-
-def emoface(*arguments: object, **options: object) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "emoface", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, timeout=120, check=False, **options)  # type: ignore[call-overload]
-
-
-def in_process(*arguments: object) -> Result:
-    """The same without a new interpreter, for the many cases that only differ in what they are told."""
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-@pytest.fixture(scope="session")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
-    save_weights(path, Generator(GeneratorConfig(resolution=24, widths=(16, 16), latent_dim=8)), {})
-    return path
+from tests.cli.running import emoface, in_process
 
 
 def test_help_lists_the_verbs_and_loads_no_torch():
     probe = "import sys; sys.argv = ['emoface', '--help']\ntry:\n import emoface.__main__\nexcept SystemExit: pass\n"
     probe += "print('loaded', sorted({'torch', 'fastapi', 'numpy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=True)
-    for verb in ("serve", "generate", "prepare", "train"):
+    for verb in ("serve", "key", "generate", "models", "verify", "prepare", "train", "evaluate", "judge"):
         assert verb in done.stdout
     assert done.stdout.rstrip().endswith("loaded []")
 
