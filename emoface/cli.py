@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from emoface.evaluate import evaluate, judge
+from emoface.export import export
 from emoface.fail import fail
 from emoface.generate import generate
 from emoface.models import models
@@ -77,7 +78,7 @@ def key(
         typer.echo(f"The service's line for it, for EMOFACE_API_KEYS or a file of keys:\n{line}", err=True)
 
 
-for verb in (generate, models, verify, train, evaluate, judge):
+for verb in (generate, models, verify, export, train, evaluate, judge):
     app.command()(verb)
 
 

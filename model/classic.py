@@ -152,7 +152,7 @@ class ConvolutionalGenerator(AnyGenerator):
         return image
 
     def _maps(self, x: Tensor) -> Tensor:
-        return x.view(len(x), -1, self.base, self.base).contiguous(memory_format=torch.channels_last)
+        return x.view(x.shape[0], -1, self.base, self.base).contiguous(memory_format=torch.channels_last)
 
 
 class ConvolutionalDiscriminator(AnyDiscriminator):

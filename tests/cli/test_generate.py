@@ -173,7 +173,8 @@ _ENDS = st.integers(0, 2**63 - 1)
 
 @given(st.lists(st.one_of(_ENDS, st.tuples(_ENDS, st.integers(0, 20)), st.sampled_from(["Ada", "007", "a-b", "-"]))))
 def test_ranges_are_the_numbers_from_one_to_the_other(parts: list[Any]) -> None:
-    texts, expected = [], []
+    texts: list[str] = []
+    expected: list[int | str] = []
     for part in parts:
         if isinstance(part, tuple):
             texts.append(f"{part[0]}-{part[0] + part[1]}")
