@@ -74,7 +74,7 @@ def distributions(requirements: list[str]) -> set[str]:
     return {canonicalize_name(Requirement(text).name) for text in requirements}
 
 
-#: What each room may import beside the requirements of all: lazily, and with a sentence where it is not installed.
+#: What each room may import beside the requirements of all, for what somebody asks for who has installed it.
 _EXTRAS = {"emoface": ["client"], "model": ["onnx"], "service": ["traces", "c2pa"], "training": ["train"]}
 
 
