@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from emoface.dataset import dataset
 from emoface.evaluate import evaluate, judge
 from emoface.export import export
 from emoface.fail import fail
@@ -78,7 +79,7 @@ def key(
         typer.echo(f"The service's line for it, for EMOFACE_API_KEYS or a file of keys:\n{line}", err=True)
 
 
-for verb in (generate, models, verify, export, train, evaluate, judge):
+for verb in (generate, models, verify, export, train, evaluate, judge, dataset):
     app.command()(verb)
 
 
