@@ -11,7 +11,6 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import RedirectResponse
 
 from model import FaceSampler
 from model.provenance import describe, model_tag
@@ -29,6 +28,7 @@ from service.engine.watch import Watches
 from service.observability import REQUEST_ID, Metrics, Observed
 from service.security import BodyLimit
 from service.settings import Settings
+from service.studio import Studio
 from service.tracing import Traced, Tracing
 
 _DESCRIPTION = """\
@@ -118,6 +118,7 @@ def create_app(
             key_rates=read_rates(settings.key_rate) if settings.key_rate else (),
             address_rates=read_rates(settings.address_rate) if settings.address_rate else (),
         )
+    app.add_middleware(Studio)
     # Faces are for any page to show; what changes nothing here is safe to ask for from anywhere.
     app.add_middleware(
         CORSMiddleware,
@@ -131,10 +132,6 @@ def create_app(
         app.add_middleware(Traced, tracing=tracing)  # what is added last is outermost
     for capability in (generate, faces, batch, grid, morph, emotions, models, verify, openai, metrics, health):
         app.include_router(capability.router)
-
-    @app.get("/", include_in_schema=False)
-    async def root() -> RedirectResponse:
-        return RedirectResponse("docs")
 
     return app
 

@@ -1,0 +1,210 @@
+// The studio: puts the parts together. What there is to choose from comes from the service itself.
+
+import { wording, Face } from "./face.js";
+import { copying } from "./copy.js";
+import { anybody, emotionButtons, mixSliders, person, reset, sizeField, slider } from "./controls.js";
+import { Job, Note } from "./jobs.js";
+import { morphing } from "./morph.js";
+import { pad } from "./pad.js";
+import { ask, faceRoute, fileName, key, save } from "./service.js";
+import { Store, writeMix } from "./state.js";
+import { Tiles } from "./tiles.js";
+import { verifying } from "./verify.js";
+import { Visit } from "./visit.js";
+
+const byId = (id) => document.getElementById(id);
+const PEOPLE = 24; // on a page of the wall
+const PAGES = 1_000_000;
+const STEPS = [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5];
+const SHEET = 128; // pixels of a face on a contact sheet
+const NEUTRAL = "neutral";
+
+const store = new Store();
+const weights = { tag: null };
+const noteFace = new Note(byId("note-face"));
+const notes = {
+  "": noteFace,
+  emotion: new Note(byId("note-emotion")),
+  seed: new Note(byId("note-seed")),
+  size: new Note(byId("note-size")),
+};
+
+const visit = new Visit(store);
+const face = new Face({
+  figure: byId("face"),
+  notes,
+  model: () => weights.tag,
+  onShown: (state, image) => visit.see(state, image),
+});
+
+// ---- the key: asked for where one is needed, kept in this tab
+
+document.addEventListener("key-needed", ({ detail }) => {
+  byId("key").hidden = false;
+  byId("key-why").textContent = detail;
+});
+byId("key").addEventListener("submit", (event) => {
+  event.preventDefault();
+  key.set(byId("key-field").value.trim());
+  byId("key").hidden = true;
+  byId("key-field").value = "";
+  document.dispatchEvent(new CustomEvent("key-changed"));
+});
+document.addEventListener("key-changed", () => (weights.tag === null ? begin() : redraw()));
+
+// ---- what the service has
+
+const first = new Job(noteFace, byId("face"));
+
+async function begin() {
+  let known = null;
+  const done = await first.run(async (signal) => {
+    const [emotions, models] = await Promise.all(
+      ["emotions", "models"].map(async (route) => (await ask(route, { signal })).json()),
+    );
+    known = { emotions: emotions.emotions, model: models.models[0] };
+    if (weights.tag === null) build(known);
+  });
+  return done;
+}
+
+function build({ emotions, model }) {
+  weights.tag = model.tag;
+  byId("weights").textContent = model.tag;
+  byId("weights").title = `${model.resolution}x${model.resolution} pixels, drawn on ${model.device}`;
+  const names = emotions.filter(({ known }) => known).map(({ name }) => name);
+  rename(emotions);
+  emotionButtons(store, emotions, notes.emotion);
+  const noteMix = new Note(byId("note-mix"));
+  mixSliders(store, names, noteMix);
+  pad(store, names);
+  person(store, notes.seed);
+  slider(store, "intensity", (value) => `${Math.round(100 * value)} %`);
+  slider(store, "truncation", (value) => `${Math.round(100 * value)} %`);
+  sizeField(store, notes.size);
+  reset(store);
+  const neutral = names.includes(NEUTRAL);
+  byId("intensity").disabled = !neutral; // it is measured from neutral
+  const rows = [byTheirEmotions(names), wall(), ...(neutral ? [byIntensity()] : [])];
+  byId("intensities").hidden = !neutral;
+  store.listen((state, { moving }) => {
+    face.show(state, moving);
+    byId("caption").textContent = wording(state);
+    for (const row of rows) row.show(state);
+  });
+  redrawn.push(face, ...rows);
+  morphing(store, names);
+  copying(store);
+  verifying(store);
+  downloads(names);
+  document.documentElement.dataset.ready = "true";
+}
+
+const redrawn = [];
+const redraw = () => redrawn.forEach((part) => part.again());
+
+/** Call emotions by the vocabulary's own names, where the address has another word for them. */
+function rename(emotions) {
+  const own = Object.fromEntries(emotions.flatMap(({ name, aliases }) => aliases.map((alias) => [alias, name])));
+  const words = new Set(emotions.map(({ name }) => name));
+  const name = (word) => (words.has(word) ? word : (own[word.toLowerCase()] ?? word));
+  const mix = {};
+  for (const [word, weight] of Object.entries(store.state.mix)) mix[name(word)] = (mix[name(word)] ?? 0) + weight;
+  store.state = { ...store.state, mix, morph: store.state.morph.map(name) };
+}
+
+// ---- rows of faces
+
+function byTheirEmotions(names) {
+  return new Tiles({
+    section: byId("all-emotions"),
+    list: byId("emotion-faces"),
+    note: new Note(byId("note-emotions")),
+    tilesOf: (state) =>
+      names.map((name) => ({
+        face: { mix: { [name]: 100 }, seed: state.seed, intensity: state.intensity, truncation: state.truncation },
+        caption: name,
+        chosen: writeMix(state.mix) === name,
+        pick: () => store.set({ mix: { [name]: 100 } }, `emotion ${name}`),
+      })),
+  });
+}
+
+function byIntensity() {
+  return new Tiles({
+    section: byId("intensities"),
+    list: byId("intensity-faces"),
+    note: new Note(byId("note-intensities")),
+    tilesOf: (state) =>
+      STEPS.map((intensity) => ({
+        face: { mix: state.mix, seed: state.seed, intensity, truncation: state.truncation },
+        caption: `${100 * intensity} %`,
+        chosen: state.intensity === intensity,
+        pick: () => store.set({ intensity }, `intensity ${intensity}`),
+      })),
+  });
+}
+
+function wall() {
+  const seeds = ({ people }) => Array.from({ length: PEOPLE }, (_, index) => String(people * PEOPLE + index));
+  const turn = (people) => store.set({ people: Math.min(PAGES, Math.max(0, people)) }, `people ${people}`);
+  byId("people-before").addEventListener("click", () => turn(store.state.people - 1));
+  byId("people-after").addEventListener("click", () => turn(store.state.people + 1));
+  byId("people-any").addEventListener("click", () => turn(Number(anybody()) % PAGES));
+  store.listen(({ people }) => {
+    byId("people-before").disabled = people === 0;
+    byId("people-which").textContent = `${people * PEOPLE} to ${people * PEOPLE + PEOPLE - 1}`;
+  });
+  const job = new Job(new Note(byId("note-people")), byId("people-sheet"));
+  byId("people-sheet").addEventListener("click", () =>
+    job.run(async (signal) => {
+      await save(await ask(sheetRoute([writeMix(store.state.mix)], seeds(store.state)), { signal }), "people.png");
+    }),
+  );
+  return new Tiles({
+    section: byId("people"),
+    list: byId("people-faces"),
+    note: new Note(byId("note-wall")),
+    tilesOf: (state) =>
+      seeds(state).map((seed) => ({
+        face: { mix: state.mix, seed, intensity: state.intensity, truncation: state.truncation },
+        caption: seed,
+        chosen: state.seed === seed,
+        pick: () => store.set({ seed }, `person ${seed}`),
+      })),
+  });
+}
+
+// ---- to keep
+
+function sheetRoute(emotions, seeds) {
+  const { intensity, truncation } = store.state;
+  const query = new URLSearchParams({ intensity, truncation, size: SHEET, labels: true });
+  for (const emotion of emotions) query.append("emotions", emotion);
+  for (const seed of seeds) query.append("seeds", seed);
+  return `grid.png?${query}`;
+}
+
+function downloads(names) {
+  const note = new Note(byId("note-save"));
+  const job = new Job(note, byId("save"));
+  byId("download").addEventListener("click", () =>
+    job.run(async (signal) => {
+      const answer = await ask(faceRoute(store.state, "png"), { signal });
+      await save(answer, fileName(store.state, "png"));
+    }),
+  );
+  byId("sheet").addEventListener("click", () => {
+    const { seed } = store.state;
+    // A single seed of a query is read as a list.
+    if (seed.includes(",") || seed !== seed.trim()) {
+      note.say("A contact sheet takes no seed with a comma in it or a blank around it; choose another person.");
+      return;
+    }
+    job.run(async (signal) => {
+      await save(await ask(sheetRoute(names, [seed]), { signal }), fileName({ mix: { sheet: 1 }, seed }, "png"));
+    });
+  });
+}
+
+begin();

@@ -1,0 +1,366 @@
+"""The studio in a real browser: the face follows the controls, the address holds it all, and what fails is said."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+from base64 import b64decode
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import parse_qs, quote, urlsplit
+
+import httpx
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, expect, sync_playwright
+
+from service.access.keys import new_key
+from tests.e2e.processes import Service, Wire, post, service
+from tests.e2e.test_docs_page import BROWSERS, FLAGS, HOST
+from tests.e2e.trials import FAULTY
+
+pytestmark = pytest.mark.browser
+
+
+@dataclass(frozen=True, slots=True)
+class Studio:
+    """The studio on a page, what went wrong on it, and which requests it gave up itself."""
+
+    page: Page
+    url: str
+    wrong: list[str] = field(default_factory=list)
+    given_up: list[str] = field(default_factory=list)
+
+    def open(self, query: str = "") -> None:
+        """Load the page and wait for a face."""
+        self.page.goto(f"{self.url}/{query}")
+        self.sees()
+
+    def sees(self, *words: str) -> None:
+        """Wait until the face that is shown is called so."""
+        for word in words:
+            expect(self.page.locator("#portrait")).to_have_attribute("alt", re.compile(re.escape(word)))
+        expect(self.page.locator("#portrait")).to_be_visible()
+        expect(self.page.locator("#face")).to_have_attribute("aria-busy", "false")
+
+    def said(self) -> dict[str, str]:
+        """Return what the address says."""
+        return {name: values[0] for name, values in parse_qs(urlsplit(self.page.url).query).items()}
+
+    def says(self, **wanted: str) -> None:
+        """Wait until the address says so."""
+        self.waits(lambda: wanted.items() <= self.said().items())
+
+    def waits(self, condition: Callable[[], object]) -> None:
+        """Wait until ``condition()`` holds, while the page goes on."""
+        for _ in range(500):
+            if condition():
+                return
+            self.page.wait_for_timeout(20)
+        raise AssertionError(f"waited in vain; the address says {self.said()}")
+
+    def slide(self, selector: str, value: float) -> None:
+        """Move a slider, as a finger does: it moves, and then it rests."""
+        self.page.locator(selector).fill(str(value))
+        self.page.locator(selector).dispatch_event("change")
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """Return the face that is shown, [H, W]."""
+        script = """image => {
+            const canvas = document.createElement("canvas");
+            [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+            canvas.getContext("2d").drawImage(image, 0, 0);
+            return canvas.toDataURL("image/png");
+        }"""
+        data = self.page.locator("#portrait").evaluate(script).partition(",")[2]
+        return np.asarray(Image.open(io.BytesIO(b64decode(data))).convert("L"))
+
+
+def drawn(service: Service, path: str) -> NDArray[np.uint8]:
+    """Return a face that the service draws, [H, W]."""
+    answer = httpx.get(service.url + path, timeout=30, trust_env=False)
+    assert answer.status_code == 200, answer.text
+    return np.asarray(Image.open(io.BytesIO(answer.content)))
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    assert path, f"the browser tests need one of {', '.join(BROWSERS)} on the PATH (Debian: apt-get install chromium)"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def visiting(browser: Browser, url: str, width: int = 1280, height: int = 900) -> Iterator[Studio]:
+    """Watch a studio: fail on a console error, a request that fails, or one to another host."""
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.set_default_timeout(20_000)
+    studio = Studio(page, url.replace("127.0.0.1", HOST))
+
+    def on_console(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            studio.wrong.append(message.text)
+
+    def on_request(request: Request) -> None:
+        parts = urlsplit(request.url)
+        if parts.scheme not in ("data", "blob") and parts.hostname != HOST:
+            studio.wrong.append(f"another host: {request.url}")
+
+    def on_failed(request: Request) -> None:
+        given_up = request.failure == "net::ERR_ABORTED"
+        (studio.given_up if given_up else studio.wrong).append(request.url)
+
+    page.on("console", on_console)
+    page.on("pageerror", lambda error: studio.wrong.append(str(error)))
+    page.on("requestfailed", on_failed)
+    page.on("request", on_request)
+    try:
+        yield studio
+    finally:
+        page.close()
+    assert not studio.wrong
+
+
+@pytest.fixture(scope="module")
+def served(weights: Path) -> Iterator[Service]:
+    # A page is many requests, and nobody reads their log here: it would fill its pipe, and the service would wait.
+    with service(weights, {"EMOFACE_ACCESS_LOG": "false"}) as started:
+        yield started
+
+
+@pytest.fixture
+def studio(chromium: Browser, served: Service) -> Iterator[Studio]:
+    with visiting(chromium, served.url) as studio:
+        yield studio
+
+
+def test_the_page_shows_the_face_that_its_address_says(studio: Studio, served: Service) -> None:
+    studio.open("?emotion=sad=60,fear=40&seed=Ada%20Lovelace&intensity=1.25&truncation=0.5&size=160")
+    studio.sees("sad 60, fear 40", "person Ada Lovelace")
+    face = drawn(served, "/faces/sad=60,fear=40/Ada%20Lovelace.png?intensity=1.25&truncation=0.5&size=160")
+    assert np.array_equal(studio.pixels(), face)
+    page = studio.page
+    expect(page.locator("#seed")).to_have_value("Ada Lovelace")
+    expect(page.locator("#intensity")).to_have_value("1.25")
+    expect(page.locator("#truncation")).to_have_value("0.5")
+    expect(page.locator("#size")).to_have_value("160")
+    expect(page.get_by_role("slider", name="fear")).to_have_value("40")
+
+
+def test_what_an_address_lacks_or_cannot_mean_is_as_usual_and_other_words_are_known(studio: Studio) -> None:
+    studio.open("?emotion=joy&intensity=99&size=abc&morph=happy")
+    studio.sees("A face: happy; person 2")
+    studio.page.locator("#dice").click()
+    studio.says(emotion="happy", intensity="1.5", size="384", morph="neutral,happy")
+
+
+def test_every_control_changes_the_face_and_the_address(studio: Studio, served: Service) -> None:
+    studio.open("?size=64")
+    page, before = studio.page, studio.pixels()
+
+    def changed(**says: str) -> None:
+        nonlocal before
+        studio.says(**says)
+        studio.sees()
+        now = studio.pixels()
+        assert now.shape != before.shape or not np.array_equal(now, before)
+        before = now
+
+    page.locator("#emotions").get_by_role("button", name="angry").click()
+    studio.sees("angry;")
+    changed(emotion="angry")
+    studio.slide("#mix label:has-text('sad') input", 50)
+    studio.sees("angry 100, sad 50")
+    changed(emotion="angry=100,sad=50")
+    studio.slide("#intensity", 0.5)
+    changed(intensity="0.5")
+    studio.slide("#truncation", 0.25)
+    changed(truncation="0.25")
+    page.locator("#seed").fill("somebody, / else?")
+    studio.sees("person somebody, / else?")
+    changed(seed="somebody, / else?")
+    page.locator("#dice").click()
+    studio.waits(lambda: studio.said()["seed"].isdecimal())
+    studio.sees(f"person {studio.said()['seed']}")
+    changed()
+    page.locator("#size").fill("100")
+    page.keyboard.press("Enter")
+    changed(size="100")
+    assert before.shape == (100, 100)
+    seed = studio.said()["seed"]
+    assert np.array_equal(
+        before, drawn(served, f"/faces/angry=100,sad=50/{seed}.png?intensity=0.5&truncation=0.25&size=100")
+    )
+    page.locator("#reset").click()
+    studio.says(intensity="1", truncation="0.95", size="384")
+
+
+def test_what_the_weights_cannot_draw_cannot_be_chosen(studio: Studio) -> None:
+    studio.open()
+    buttons = studio.page.locator("#emotions button")
+    assert buttons.all_text_contents() == [
+        "angry",
+        "disgust",
+        "fear",
+        "happy",
+        "sad",
+        "surprise",
+        "neutral",
+        "contempt",
+    ]
+    expect(buttons.last).to_be_disabled()
+    assert studio.page.locator("#mix input").count() == 7
+    tag = httpx.get(studio.url.replace(HOST, "127.0.0.1") + "/models", trust_env=False).json()["models"][0]["tag"]
+    expect(studio.page.locator("#weights")).to_have_text(tag)
+
+
+def test_the_pad_gives_an_emotion_alone_at_its_place_and_mixes_between(studio: Studio) -> None:
+    studio.open("?emotion=neutral")
+    pad = studio.page.locator("#pad")
+    box = pad.bounding_box()
+    assert box
+
+    def click(valence: float, arousal: float) -> None:
+        pad.click(position={"x": (1 + valence) / 2 * box["width"], "y": (1 - arousal) / 2 * box["height"]})
+
+    click(-0.63, -0.27)  # where Russell and Mehrabian have "sad"
+    studio.sees("sad")
+    studio.waits(lambda: studio.said()["emotion"].startswith("sad"))
+    click(0.6, 0.6)  # between surprise and happy
+    studio.sees("happy", "surprise")
+    shares = dict(part.split("=") for part in studio.said()["emotion"].split(","))
+    assert {"happy", "surprise"} <= set(shares)
+    assert sum(map(int, shares.values())) == 100
+    assert len(shares) <= 3
+    studio.slide("#valence", 0)
+    studio.slide("#arousal", 0)
+    studio.sees("A face: neutral;")
+
+
+def test_back_and_forward_go_through_faces(studio: Studio) -> None:
+    studio.open("?emotion=happy&seed=1")
+    page = studio.page
+    page.locator("#emotions").get_by_role("button", name="sad").click()
+    studio.sees("sad; person 1")
+    page.locator("#seed").fill("3")
+    page.locator("#seed").blur()
+    studio.sees("sad; person 3")
+    studio.says(seed="3")
+    page.go_back()
+    studio.sees("sad; person 1")
+    expect(page.locator("#seed")).to_have_value("1")
+    page.go_back()
+    studio.sees("happy; person 1")
+    expect(page.locator("#emotions").get_by_role("button", name="happy")).to_have_attribute("aria-pressed", "true")
+    page.go_forward()
+    studio.sees("sad; person 1")
+    page.reload()
+    studio.sees("sad; person 1")
+
+
+def test_a_face_that_is_wanted_no_more_is_given_up_and_the_last_one_stays(studio: Studio) -> None:
+    studio.open("?emotion=happy&seed=1")
+    page, held = studio.page, list[Route]()
+    page.route("**/faces/sad/**", lambda route: held.append(route))
+    page.locator("#emotions").get_by_role("button", name="sad").click()
+    studio.waits(lambda: held)
+    expect(page.locator("#face")).to_have_attribute("aria-busy", "true")
+    expect(page.locator("#portrait")).to_be_visible()
+    expect(page.locator("#portrait")).to_have_attribute("data-emotion", "happy")
+    page.locator("#emotions").get_by_role("button", name="fear").click()
+    studio.sees("fear; person 1")
+    assert any("/faces/sad/" in url for url in studio.given_up)
+    for route in held:  # the browser has forgotten it; Playwright still waits to be told what becomes of it
+        route.abort()
+
+
+def test_mistakes_are_explained_next_to_what_caused_them(studio: Studio) -> None:
+    studio.open("?seed=1")
+    page = studio.page
+    page.goto(studio.url + "/?emotion=hapy")
+    expect(page.locator("#note-emotion")).to_contain_text("did you mean 'happy'?")
+    page.locator("#emotions").get_by_role("button", name="happy").click()
+    studio.sees("happy")
+    expect(page.locator("#note-emotion")).to_be_hidden()
+    page.locator("#size").fill("20")
+    page.keyboard.press("Enter")
+    expect(page.locator("#note-size")).to_contain_text("from 48 to 1024")
+    page.locator("#seed").fill("")
+    expect(page.locator("#note-seed")).to_contain_text("needs a seed")
+    studio.slide("#mix label:has-text('happy') input", 0)
+    expect(page.locator("#note-mix")).to_contain_text("at least one emotion above 0")
+    studio.sees("A face: happy; person 2")
+    # Chromium writes every answer that is an error to the console; the unknown emotion was asked for three times.
+    assert all("422" in line for line in studio.wrong)
+    studio.wrong.clear()
+
+
+def test_a_full_service_is_a_sentence_until_it_is_not(chromium: Browser, weights: Path, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    extra = {"FAULTS_GATE": str(gate), "EMOFACE_QUEUE_LIMIT": "64", "EMOFACE_ACCESS_LOG": "false"}
+    with service(weights, extra, FAULTY) as full, visiting(chromium, full.url) as studio:
+        studio.open("?emotion=happy&seed=1")
+        expect(studio.page.locator("#emotion-faces")).to_have_attribute("aria-busy", "false")
+        with Wire(full.url) as wire, Wire(full.url) as others:
+            wire.send(*post("/generate", emotion="happy", seed="wait"))
+            studio.waits(gate.with_suffix(".reached").exists)
+            many = [{"emotion": "happy", "seed": f"other {k}"} for k in range(63)]
+            others.send(*post("/generate/batch", requests=many))
+            studio.waits(
+                lambda: "emoface_unanswered_faces 64" in httpx.get(full.url + "/metrics", trust_env=False).text
+            )
+            studio.page.locator("#emotions").get_by_role("button", name="sad").click()
+            expect(studio.page.locator("#note-face")).to_contain_text("Too many faces are waiting; try again in")
+            expect(studio.page.locator("#portrait")).to_have_attribute("data-emotion", "happy")
+            gate.touch()
+            studio.sees("sad; person 1")  # by itself
+            expect(studio.page.locator("#note-face")).to_be_hidden()
+        assert all("503" in line for line in studio.wrong)
+        studio.wrong.clear()
+
+
+def test_a_service_that_cannot_be_reached_is_a_sentence_until_it_can(studio: Studio) -> None:
+    studio.open("?emotion=happy&seed=1")
+    studio.page.context.set_offline(True)
+    studio.page.locator("#emotions").get_by_role("button", name="surprise").click()
+    expect(studio.page.locator("#note-face")).to_contain_text("cannot be reached")
+    expect(studio.page.locator("#portrait")).to_have_attribute("data-emotion", "happy")
+    studio.page.context.set_offline(False)
+    studio.sees("surprise; person 1")
+    expect(studio.page.locator("#note-face")).to_be_hidden()
+    assert all("ERR_INTERNET_DISCONNECTED" in line or line.startswith(studio.url) for line in studio.wrong)
+    studio.wrong.clear()
+
+
+def test_a_key_is_asked_for_where_one_is_needed(chromium: Browser, weights: Path) -> None:
+    key, line = new_key("alice")
+    with (
+        service(weights, {"EMOFACE_API_KEYS": line, "EMOFACE_ACCESS_LOG": "false"}) as guarded,
+        visiting(chromium, guarded.url) as studio,
+    ):
+        page = studio.page
+        page.goto(studio.url)
+        expect(page.locator("#key")).to_contain_text("needs a key")
+        page.get_by_label("Key").fill("a guess")
+        page.get_by_role("button", name="Use this key").click()
+        expect(page.locator("#key")).to_contain_text("not known here")
+        page.get_by_label("Key").fill(key)
+        page.get_by_role("button", name="Use this key").click()
+        studio.sees("happy; person 2")
+        expect(page.locator("#key")).to_be_hidden()
+        expect(page.locator("#emotion-faces img").first).to_be_visible()
+        expect(page.locator("#snippet")).to_contain_text("X-API-Key: $EMOFACE_KEY")
+        assert key not in page.content()
+        assert quote(key) not in page.url
+        page.reload()
+        studio.sees("happy; person 2")  # the tab remembers it
+        assert all("401" in line for line in studio.wrong)
+        studio.wrong.clear()
