@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from emoface.dataset import dataset
+from emoface.doctor import doctor
 from emoface.evaluate import evaluate, judge
 from emoface.export import export
 from emoface.fail import fail
@@ -79,7 +80,7 @@ def key(
         typer.echo(f"The service's line for it, for EMOFACE_API_KEYS or a file of keys:\n{line}", err=True)
 
 
-for verb in (generate, models, verify, export, train, evaluate, judge, dataset):
+for verb in (generate, models, verify, doctor, export, train, evaluate, judge, dataset):
     app.command()(verb)
 
 

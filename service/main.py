@@ -30,7 +30,7 @@ class _Stop(BaseException):
     """SIGTERM or SIGINT. Not an Exception, so that nothing on the way takes it for a failure."""
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """The service cannot start, or not go on; the text is one sentence for the user."""
 
 
@@ -56,7 +56,7 @@ def serve(settings: Settings) -> int:
         return _serve(settings)
     except _Stop:
         return 0
-    except _Refused as error:
+    except Refused as error:
         return _fail(str(error))
     finally:
         for number, handler in before.items():
@@ -65,7 +65,7 @@ def serve(settings: Settings) -> int:
 
 def _serve(settings: Settings) -> int:
     # Bound first, so that a port in use is told at once; listening last, so that nobody meets half a service.
-    with _bind(settings.host, settings.port) as listener:
+    with bind(settings.host, settings.port) as listener:
         # Imported here, for they take seconds.
         import uvicorn
 
@@ -80,15 +80,15 @@ def _serve(settings: Settings) -> int:
         try:
             sampler = load_sampler(settings)
         except (WeightsError, ValueError) as error:
-            raise _Refused(str(error)) from error
+            raise Refused(str(error)) from error
         except RuntimeError as error:  # the device failed, out of memory above all
             reason = str(error).partition("\n")[0]
-            raise _Refused(f"the weights cannot be put onto {settings.device!r}: {reason}") from error
+            raise Refused(f"the weights cannot be put onto {settings.device!r}: {reason}") from error
         try:
             _warm(sampler)
         except Exception as error:
             reason = str(error).partition("\n")[0]
-            raise _Refused(f"{sampler.name} draws no face on {sampler.device}: {reason}.") from error
+            raise Refused(f"{sampler.name} draws no face on {sampler.device}: {reason}.") from error
         died = threading.Event()
 
         def end() -> None:
@@ -99,7 +99,7 @@ def _serve(settings: Settings) -> int:
         try:
             app = create_app(settings, sampler, died=end)
         except (KeysError, CredentialsError, TracingError) as error:
-            raise _Refused(str(error)) from error
+            raise Refused(str(error)) from error
 
         class Draining(uvicorn.Server):
             """At the first signal it is not ready any more, and goes on answering until nobody new should come."""
@@ -134,7 +134,7 @@ def _serve(settings: Settings) -> int:
         try:
             listener.listen(_BACKLOG)
         except OSError as error:
-            raise _Refused(_why(error, settings.host, settings.port)) from error
+            raise Refused(_why(error, settings.host, settings.port)) from error
         # What is there by now stays, torch's half a million objects above all: looking through them for rubbish would
         # stop every answer for 0.2 s, again and again.
         gc.collect()
@@ -142,7 +142,7 @@ def _serve(settings: Settings) -> int:
         _announce(settings.host, listener.getsockname()[1], f"{sampler.name} on {sampler.device}")
         server.run(sockets=[listener])
         if died.is_set():
-            raise _Refused("an inference thread has ended; the log says why. Start the service again.")
+            raise Refused("an inference thread has ended; the log says why. Start the service again.")
         return 0 if server.started else 1
 
 
@@ -173,11 +173,16 @@ def _log(settings: Settings) -> None:
     access_log.setLevel(logging.INFO if settings.access_log else logging.CRITICAL)
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int) -> socket.socket:
+    """Return a socket that nobody else has; 0 is any free port. It does not listen yet.
+
+    Raises:
+        Refused: there is no such host, or the port cannot be had.
+    """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError) as error:
-        raise _Refused(
+        raise Refused(
             f"cannot listen on {host!r}: no such host; use an address of this machine with --host."
         ) from error
     # One socket, and IPv4 where a name has both: what people type into curl is 127.0.0.1.
@@ -188,7 +193,7 @@ def _bind(host: str, port: int) -> socket.socket:
         listener.bind(address)
     except OSError as error:
         listener.close()
-        raise _Refused(_why(error, host, port)) from error
+        raise Refused(_why(error, host, port)) from error
     return listener
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -21,7 +25,8 @@ def test_help_lists_the_verbs_and_loads_no_torch():
     probe = "import sys; sys.argv = ['emoface', '--help']\ntry:\n import emoface.__main__\nexcept SystemExit: pass\n"
     probe += "print('loaded', sorted({'torch', 'fastapi', 'numpy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=True)
-    for verb in ("serve", "key", "generate", "models", "verify", "prepare", "train", "evaluate", "judge"):
+    verbs = "serve key generate models verify doctor export prepare train evaluate judge"
+    for verb in verbs.split():
         assert verb in done.stdout
     assert done.stdout.rstrip().endswith("loaded []")
 
@@ -151,3 +156,25 @@ def test_describe_prints_parameters_and_multiply_adds():
 def test_help_tells_the_truncation_that_holds(verb):
     shown = CliRunner().invoke(app, [verb, "--help"], env={"COLUMNS": "200"}).stdout
     assert f"[default: {DEFAULT_TRUNCATION}]" in shown
+
+
+def test_every_verbs_help_has_an_example_and_says_what_it_takes():
+    group: Any = typer.main.get_command(app)
+    assert len(group.commands) > 10
+    for name, verb in group.commands.items():
+        for command in getattr(verb, "commands", {name: verb}).values():
+            assert f"emoface {name}" in command.help, f"{name} has no example"
+            assert [one.name for one in command.params if not one.help] == [], name
+
+
+def test_the_shell_completes_verbs_and_emotions():
+    def completed(words: str) -> list[str]:
+        environment = {**os.environ, "_EMOFACE_COMPLETE": "complete_bash", "COMP_WORDS": words}
+        environment["COMP_CWORD"] = str(len(words.split()) - 1)
+        command = [Path(sys.executable).parent / "emoface"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        return done.stdout.split()
+
+    assert completed("emoface gen") == ["generate"]
+    assert completed("emoface generate su") == ["surprise"]
+    assert completed("emoface export o") == ["onnx"]
