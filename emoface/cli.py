@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from emoface.average import average
 from emoface.dataset import dataset
 from emoface.doctor import doctor
 from emoface.evaluate import evaluate, judge
@@ -80,7 +81,7 @@ def key(
         typer.echo(f"The service's line for it, for EMOFACE_API_KEYS or a file of keys:\n{line}", err=True)
 
 
-for verb in (generate, models, verify, doctor, export, train, evaluate, judge, dataset):
+for verb in (generate, models, verify, doctor, export, train, average, evaluate, judge, dataset):
     app.command()(verb)
 
 
