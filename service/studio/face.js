@@ -31,7 +31,12 @@ export class Face {
     this.notes = notes;
     this.model = model;
     this.onShown = onShown;
-    this.job = new Job({ say: (what, retry) => this.#said(what, retry), clear: () => this.#clear() }, figure);
+    const note = {
+      say: (what, retry) => this.#said(what, retry),
+      hold: () => this.#each("hold"),
+      clear: () => this.#each("clear"),
+    };
+    this.job = new Job(note, figure);
   }
 
   /** Show a face, soon. While `moving`, there is more to come. */
@@ -41,7 +46,7 @@ export class Face {
     this.#wanted = { route, face };
     if (route === this.#loading?.route) return;
     if (route === this.#shown && !this.job.busy) {
-      this.#clear();
+      this.#each("clear");
       return;
     }
     clearTimeout(this.#timer);
@@ -89,12 +94,13 @@ export class Face {
   }
 
   #said(what, retry) {
-    this.#clear();
+    this.#each("clear");
     const about = what.errors?.[0]?.parameter;
+    if (about === "model") document.dispatchEvent(new CustomEvent("weights-changed"));
     (this.notes[about] ?? this.notes[""]).say(what, what.status === 422 ? null : retry);
   }
 
-  #clear() {
-    for (const note of Object.values(this.notes)) note.clear();
+  #each(what) {
+    for (const note of Object.values(this.notes)) note[what]();
   }
 }

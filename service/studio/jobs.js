@@ -42,6 +42,11 @@ export class Note {
     this.element.append(" ", button);
   }
 
+  /** Let the sentence stand, but try nothing again: something newer is under way. */
+  hold() {
+    this.#stop();
+  }
+
   /** Take the sentence back. */
   clear() {
     this.#stop();
@@ -72,6 +77,7 @@ export class Job {
   /** Run `work(signal)`; what it throws is said in the note. Returns whether it came to its end. */
   async run(work) {
     this.stop();
+    this.note.hold();
     const controller = new AbortController();
     this.#controller = controller;
     this.place?.setAttribute("aria-busy", "true");

@@ -6,7 +6,7 @@ import { anybody, emotionButtons, mixSliders, person, reset, sizeField, slider }
 import { Job, Note } from "./jobs.js";
 import { morphing } from "./morph.js";
 import { pad } from "./pad.js";
-import { ask, faceRoute, fileName, key, save } from "./service.js";
+import { Failure, ask, faceRoute, fileName, key, save } from "./service.js";
 import { Store, writeMix } from "./state.js";
 import { Tiles } from "./tiles.js";
 import { verifying } from "./verify.js";
@@ -34,7 +34,10 @@ const face = new Face({
   figure: byId("face"),
   notes,
   model: () => weights.tag,
-  onShown: (state, image) => visit.see(state, image),
+  onShown: (state, image) => {
+    byId("caption").textContent = wording(state);
+    visit.see(state, image);
+  },
 });
 
 // ---- the key: asked for where one is needed, kept in this tab
@@ -53,6 +56,20 @@ byId("key").addEventListener("submit", (event) => {
 document.addEventListener("key-changed", () => (weights.tag === null ? begin() : redraw()));
 
 // ---- what the service has
+
+// The service may have been started again with other weights, while the page was open.
+document.addEventListener("weights-changed", async () => {
+  try {
+    const [model] = (await (await ask("models")).json()).models;
+    if (model.tag === weights.tag) return;
+    weights.tag = model.tag;
+    byId("weights").textContent = model.tag;
+    redraw();
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    // What is said beside the face stands: nothing better is known.
+  }
+});
 
 const first = new Job(noteFace, byId("face"));
 
@@ -89,11 +106,10 @@ function build({ emotions, model }) {
   byId("intensities").hidden = !neutral;
   store.listen((state, { moving }) => {
     face.show(state, moving);
-    byId("caption").textContent = wording(state);
     for (const row of rows) row.show(state);
   });
   redrawn.push(face, ...rows);
-  morphing(store, names);
+  morphing(store, names, () => weights.tag);
   copying(store);
   verifying(store);
   downloads(names);

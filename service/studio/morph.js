@@ -2,20 +2,47 @@
 
 import { colourOf } from "./affect.js";
 import { Job, Note } from "./jobs.js";
-import { ask, fileName, save } from "./service.js";
+import { ask, faceRoute, fileName, save } from "./service.js";
 import { MOST_FRAMES } from "./state.js";
 
 const byId = (id) => document.getElementById(id);
 const PREVIEW = 256; // pixels
 const MOST_PIXELS = 512; // of POST /morph
+const QUIET = 250; // milliseconds without a change before the first frame is drawn
 
-export function morphing(store, names) {
+export function morphing(store, names, model) {
   const note = new Note(byId("note-morph"));
   const job = new Job(note, byId("morph-view"));
   const image = byId("morph-image");
   const play = byId("play");
-  let address = null;
+  let address = null; // of what moves; null while nothing does
   let shown = "";
+  let first = ""; // the route of the still
+  let timer = 0;
+
+  /** Show the first key frame, so that it is seen who will move. */
+  function still() {
+    const { morph, seed, intensity, truncation } = store.state;
+    const route = faceRoute({ mix: { [morph[0]]: 100 }, seed, intensity, truncation, size: PREVIEW }, "webp", model());
+    if (address || route === first) return;
+    clearTimeout(timer);
+    timer = setTimeout(async () => {
+      first = route;
+      const done = await job.run(async (signal) => {
+        const picture = URL.createObjectURL(await (await ask(route, { signal })).blob());
+        signal.throwIfAborted();
+        show(picture, `Person ${seed}, ${morph[0]}`);
+      });
+      if (!done && first === route) first = "";
+    }, QUIET);
+  }
+
+  function show(picture, words) {
+    if (image.src) URL.revokeObjectURL(image.src);
+    image.src = picture;
+    image.alt = words;
+    image.hidden = false;
+  }
 
   const wish = (size, format) => {
     const { morph, loop, seed, truncation, intensity } = store.state;
@@ -24,16 +51,14 @@ export function morphing(store, names) {
   };
 
   async function start() {
+    clearTimeout(timer);
     const wanted = JSON.stringify(wish(PREVIEW, "webp"));
     const done = await job.run(async (signal) => {
       const answer = await ask("morph", { json: wanted, signal });
       const next = URL.createObjectURL(await answer.blob());
       signal.throwIfAborted();
-      if (address) URL.revokeObjectURL(address);
       address = next;
-      image.src = address;
-      image.alt = `Person ${store.state.seed}, moving: ${store.state.morph.join(", then ")}`;
-      image.hidden = false;
+      show(next, `Person ${store.state.seed}, moving: ${store.state.morph.join(", then ")}`);
       shown = wanted;
     });
     if (done) play.textContent = "Stop";
@@ -41,12 +66,11 @@ export function morphing(store, names) {
 
   function stop() {
     job.stop();
-    if (address) URL.revokeObjectURL(address);
     address = null;
     shown = "";
-    image.hidden = true;
-    image.removeAttribute("src");
+    first = "";
     play.textContent = "Play";
+    still();
   }
 
   play.addEventListener("click", () => (address ? stop() : start()));
@@ -100,5 +124,6 @@ export function morphing(store, names) {
     byId("loop").checked = state.loop;
     // What moves is somebody else's face, or another move: it stops rather than pretend.
     if (shown && shown !== JSON.stringify(wish(PREVIEW, "webp"))) stop();
+    still();
   });
 }

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import numpy as np
@@ -19,10 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, expect, sync_playwright
 
-from service.access.keys import new_key
-from tests.e2e.processes import Service, Wire, post, service
+from tests.e2e.processes import Service, service
 from tests.e2e.test_docs_page import BROWSERS, FLAGS, HOST
-from tests.e2e.trials import FAULTY
 
 pytestmark = pytest.mark.browser
 
@@ -282,85 +280,31 @@ def test_a_face_that_is_wanted_no_more_is_given_up_and_the_last_one_stays(studio
         route.abort()
 
 
-def test_mistakes_are_explained_next_to_what_caused_them(studio: Studio) -> None:
-    studio.open("?seed=1")
-    page = studio.page
-    page.goto(studio.url + "/?emotion=hapy")
-    expect(page.locator("#note-emotion")).to_contain_text("did you mean 'happy'?")
-    page.locator("#emotions").get_by_role("button", name="happy").click()
-    studio.sees("happy")
-    expect(page.locator("#note-emotion")).to_be_hidden()
-    page.locator("#size").fill("20")
-    page.keyboard.press("Enter")
-    expect(page.locator("#note-size")).to_contain_text("from 48 to 1024")
-    page.locator("#seed").fill("")
-    expect(page.locator("#note-seed")).to_contain_text("needs a seed")
-    studio.slide("#mix label:has-text('happy') input", 0)
-    expect(page.locator("#note-mix")).to_contain_text("at least one emotion above 0")
-    studio.sees("A face: happy; person 2")
-    # Chromium writes every answer that is an error to the console; the unknown emotion was asked for three times.
-    assert all("422" in line for line in studio.wrong)
-    studio.wrong.clear()
-
-
-def test_a_full_service_is_a_sentence_until_it_is_not(chromium: Browser, weights: Path, tmp_path: Path) -> None:
-    gate = tmp_path / "gate"
-    extra = {"FAULTS_GATE": str(gate), "EMOFACE_QUEUE_LIMIT": "64", "EMOFACE_ACCESS_LOG": "false"}
-    with service(weights, extra, FAULTY) as full, visiting(chromium, full.url) as studio:
-        studio.open("?emotion=happy&seed=1")
-        expect(studio.page.locator("#emotion-faces")).to_have_attribute("aria-busy", "false")
-        with Wire(full.url) as wire, Wire(full.url) as others:
-            wire.send(*post("/generate", emotion="happy", seed="wait"))
-            studio.waits(gate.with_suffix(".reached").exists)
-            many = [{"emotion": "happy", "seed": f"other {k}"} for k in range(63)]
-            others.send(*post("/generate/batch", requests=many))
-            studio.waits(
-                lambda: "emoface_unanswered_faces 64" in httpx.get(full.url + "/metrics", trust_env=False).text
-            )
-            studio.page.locator("#emotions").get_by_role("button", name="sad").click()
-            expect(studio.page.locator("#note-face")).to_contain_text("Too many faces are waiting; try again in")
-            expect(studio.page.locator("#portrait")).to_have_attribute("data-emotion", "happy")
-            gate.touch()
-            studio.sees("sad; person 1")  # by itself
-            expect(studio.page.locator("#note-face")).to_be_hidden()
-        assert all("503" in line for line in studio.wrong)
-        studio.wrong.clear()
-
-
-def test_a_service_that_cannot_be_reached_is_a_sentence_until_it_can(studio: Studio) -> None:
-    studio.open("?emotion=happy&seed=1")
-    studio.page.context.set_offline(True)
-    studio.page.locator("#emotions").get_by_role("button", name="surprise").click()
-    expect(studio.page.locator("#note-face")).to_contain_text("cannot be reached")
-    expect(studio.page.locator("#portrait")).to_have_attribute("data-emotion", "happy")
-    studio.page.context.set_offline(False)
-    studio.sees("surprise; person 1")
-    expect(studio.page.locator("#note-face")).to_be_hidden()
-    assert all("ERR_INTERNET_DISCONNECTED" in line or line.startswith(studio.url) for line in studio.wrong)
-    studio.wrong.clear()
-
-
-def test_a_key_is_asked_for_where_one_is_needed(chromium: Browser, weights: Path) -> None:
-    key, line = new_key("alice")
-    with (
-        service(weights, {"EMOFACE_API_KEYS": line, "EMOFACE_ACCESS_LOG": "false"}) as guarded,
-        visiting(chromium, guarded.url) as studio,
-    ):
-        page = studio.page
-        page.goto(studio.url)
-        expect(page.locator("#key")).to_contain_text("needs a key")
-        page.get_by_label("Key").fill("a guess")
-        page.get_by_role("button", name="Use this key").click()
-        expect(page.locator("#key")).to_contain_text("not known here")
-        page.get_by_label("Key").fill(key)
-        page.get_by_role("button", name="Use this key").click()
-        studio.sees("happy; person 2")
-        expect(page.locator("#key")).to_be_hidden()
-        expect(page.locator("#emotion-faces img").first).to_be_visible()
-        expect(page.locator("#snippet")).to_contain_text("X-API-Key: $EMOFACE_KEY")
-        assert key not in page.content()
-        assert quote(key) not in page.url
-        page.reload()
-        studio.sees("happy; person 2")  # the tab remembers it
-        assert all("401" in line for line in studio.wrong)
-        studio.wrong.clear()
+def test_its_files_need_nothing_from_elsewhere_and_are_kept_by_browsers(served: Service) -> None:
+    with httpx.Client(base_url=served.url, timeout=30, trust_env=False) as client:
+        page = client.get("/")
+        assert page.headers["content-type"].startswith("text/html")
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        addresses = set(re.findall(r'(?:src|href)="(studio/[^"]+)"', page.text))
+        assert {"studio/main.js", "studio/base.css", "studio/parts.css", "studio/icon.svg"} <= addresses
+        todo, seen = [f"/{address}" for address in addresses] + ["/"], set[str]()
+        while todo:
+            address = todo.pop()
+            if address in seen:
+                continue
+            seen.add(address)
+            answer = client.get(address)
+            assert answer.status_code == 200, address
+            assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", answer.text), address
+            tag = answer.headers["etag"]
+            assert client.get(address, headers={"If-None-Match": tag}).status_code == 304
+            assert client.head(address).headers["content-length"] == str(len(answer.content))
+            todo += [f"/studio/{name}" for name in re.findall(r'from "\./([^"]+)"', answer.text)]
+        files = {file.name for file in (Path(__file__).parents[2] / "service" / "studio").iterdir()}
+        served_names = {address.removeprefix("/studio/") for address in seen if address != "/"}
+        assert served_names == {name for name in files if name.endswith((".js", ".css", ".svg"))}, "a file nobody uses"
+        refused = client.post("/")
+        assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
+        assert client.get("/studio/page.py").status_code == 404
+        assert client.get("/studio/..%2f..%2fsettings.py").status_code == 404
+        assert not any(address.startswith("/studio") for address in client.get("/openapi.json").json()["paths"])

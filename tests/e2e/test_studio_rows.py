@@ -103,12 +103,15 @@ def test_a_face_moves_and_is_saved(studio: Studio) -> None:
     studio.says(morph="neutral,happy,angry")
     page.get_by_label("Emotion 3", exact=True).select_option("surprise")
     studio.says(morph="neutral,happy,surprise")
-    play = page.locator("#play")
+    play, image = page.locator("#play"), page.locator("#morph-image")
+    expect(image).to_have_attribute("alt", "Person 7, neutral")
     play.click()
-    expect(page.locator("#morph-image")).to_be_visible()
     expect(play).to_have_text("Stop")
+    expect(image).to_have_attribute("alt", "Person 7, moving: neutral, then happy, then surprise")
+    assert image.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [256, 256]
     play.click()
-    expect(page.locator("#morph-image")).to_be_hidden()
+    expect(play).to_have_text("Play")
+    expect(image).to_have_attribute("alt", "Person 7, neutral")
     page.get_by_label("and back to the first").uncheck()
     studio.says(loop="0")
     for name, kind in (("WebP", "WEBP"), ("GIF", "GIF"), ("APNG", "PNG")):
