@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -66,6 +67,7 @@ class Drawer:
         # it alone: torch's own threads would stand in the way of those that draw.
         alone = (torch.set_num_threads, (1,)) if jury is not None and sampler.callers > 1 else (None, ())
         self.threads = sampler.callers + 1
+        self._turn = threading.BoundedSemaphore(sampler.callers)
         self._pool = ThreadPoolExecutor(self.threads, "emoface-dataset", *alone)
 
     def __enter__(self) -> Self:
@@ -110,7 +112,8 @@ class Drawer:
             FaceRequest(plan.cells[cell].mix, plan.person(cell, n), plan.cells[cell].intensity, plan.truncation)
             for cell, n in wanted
         ]
-        pixels = self._sampler.sample(requests)
+        with self._turn:
+            pixels = self._sampler.sample(requests)
         said: Sequence[float | None] = [None] * len(requests)
         if self._jury is not None:
             said = self._jury.agreement(pixels, [plan.cells[cell].label for cell, _ in wanted])

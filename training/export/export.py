@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
 from model.provenance import model_tag
 from model.sampler import FaceSampler
-from training.data.atomic import stop_signals_as_exit
+from training.data.atomic import atomic_file, stop_signals_as_exit
 from training.data.errors import DataError
 from training.export.agreement import Jury
 from training.export.contact import CONTACT, Contact
@@ -69,7 +71,7 @@ def export(
         "model_sha256": sampler.sha256,
         "device": sampler.device.partition(":")[0],
         "precision": sampler.precision,
-        "made_with": layout.made_with(),
+        "made_with": [*_drawn_with(), *layout.made_with()],
         "judges": None if jury is None else jury.described(),
         "least_agreement": least,
         **plan.described(),
@@ -83,8 +85,8 @@ def export(
             else:
                 run = _Run(sampler, plan, layout, folder, progress)
                 with Drawer(sampler, plan, layout.encode, jury, least) as drawer:
-                    records = run.parts(drawer)
-                summary = run.finish(records, choosing=least > 0)
+                    tallies = run.parts(drawer)
+                summary = run.finish(tallies if least > 0 else None)
             folder.tidy()
             return summary
     except OSError as error:
@@ -108,20 +110,17 @@ class _Run:
         self.contact = Contact(plan, sampler) if plan.crossed else None
         self._progress = progress
 
-    def parts(self, drawer: Drawer) -> list[Record]:
-        """Write the parts that are not there yet; return the records of all."""
+    def parts(self, drawer: Drawer) -> Mapping[int, Tally]:
+        """Write the parts that are not there yet; return the tallies of all."""
         parts = self.plan.parts()
-        records = self.folder.whole(parts)
-        rest = parts[len(records) :]
-        done = sum(part.size for part in parts[: len(records)])
-        tallies = dict(records[-1].tallies) if records else {}
-        faces = drawer.draw(rest, tallies)
+        whole, before = self.folder.whole(parts)
+        rest, tallies = parts[whole:], dict(before)
+        done = sum(part.size for part in parts[:whole])
+        faces = drawer.draw(rest, before)
         for part, slots in self.plan.slots(rest):
-            record = self._part(part, slots, faces, tallies, done)
-            self.folder.keep(part, record)
-            records.append(record)
+            self.folder.keep(part, self._part(part, slots, faces, tallies, done))
             done += part.size
-        return records
+        return tallies
 
     def _part(
         self, part: Part, slots: Sequence[Slot], faces: Iterator[Face], tallies: dict[int, Tally], done: int
@@ -158,14 +157,16 @@ class _Run:
         }
         return row if face.agreement is None else {**row, "agreement": face.agreement}
 
-    def finish(self, records: Sequence[Record], *, choosing: bool) -> dict[str, Any]:
-        """Put the parts together, and return the summary."""
-        manifest = b"".join(line(row) for record in records for row in record.rows)
-        made = self.layout.finish(self.plan.parts(), manifest)
-        self.folder.write(MANIFEST, manifest)
-        made += [name for record in records for name in record.files if name.startswith(CONTACT)]
-        summary = self._summary(records[-1].tallies if choosing else None)
-        self.folder.finish(summary, {name: file_sha256(self.folder.path / name) for name in (*made, MANIFEST)})
+    def finish(self, tallies: Mapping[int, Tally] | None) -> dict[str, Any]:
+        """Put the parts together, and return the summary; with ``tallies`` it tells what was kept."""
+        parts, sheets = self.plan.parts(), []
+        with atomic_file(self.folder.path / MANIFEST) as manifest:
+            for record in self.folder.records(parts):
+                manifest.writelines(map(line, record.rows))
+                sheets += [name for name in record.files if name.startswith(CONTACT)]
+        made = [*self.layout.finish(parts), *sheets, MANIFEST]
+        summary = self._summary(tallies)
+        self.folder.finish(summary, {name: file_sha256(self.folder.path / name) for name in made})
         return summary
 
     def _summary(self, tallies: Mapping[int, Tally] | None) -> dict[str, Any]:
@@ -194,3 +195,11 @@ class _Run:
 
 def _rate(tried: int, kept: int) -> dict[str, float]:
     return {"tried": tried, "kept": kept, "rate": round(kept / tried, 4) if tried else 0.0}
+
+
+def _drawn_with() -> list[str]:
+    """Return the names and versions of what computes faces: others may round a grey level differently."""
+    found = [f"torch-{version('torch')}"]
+    with suppress(PackageNotFoundError):
+        found.append(f"openvino-{version('openvino')}")
+    return found

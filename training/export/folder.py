@@ -6,7 +6,7 @@ import fcntl
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,15 +106,18 @@ class Folder:
 
     # ---- parts ----
 
-    def whole(self, parts: Sequence[Part]) -> list[Record]:
-        """Return the records of the first parts that are whole, up to the first that is not: files are compared."""
-        found = []
-        for part in parts:
-            record = self._read(part)
+    def whole(self, parts: Sequence[Part]) -> tuple[int, Mapping[int, Tally]]:
+        """Return how many parts are whole, up to the first that is not, and the last one's tallies.
+
+        Every file is read and compared.
+        """
+        tallies: Mapping[int, Tally] = {}
+        for count, part in enumerate(parts):
+            record = self.record(part)
             if record is None or any(_sha256(self.path / name) != sha for name, sha in record.files.items()):
-                break
-            found.append(record)
-        return found
+                return count, tallies
+            tallies = record.tallies
+        return len(parts), tallies
 
     def keep(self, part: Part, record: Record) -> None:
         """Note that a part is whole, after its files are."""
@@ -124,13 +127,26 @@ class Folder:
         }
         self.write(f"{WORK}/{part}.jsonl", b"".join(map(line, (head, *record.rows))))
 
-    def _read(self, part: Part) -> Record | None:
+    def record(self, part: Part) -> Record | None:
+        """Return what was noted of a part; None if it is not whole, or the note is damaged."""
         try:
             head, *rows = (json.loads(text) for text in (self.work / f"{part}.jsonl").read_bytes().splitlines())
             tallies = {int(cell): Tally(*counts) for cell, counts in head["tallies"].items()}
             return Record(rows, head["files"], tallies) if len(rows) == part.size else None
         except (OSError, ValueError, KeyError, TypeError):
             return None  # then it is drawn again
+
+    def records(self, parts: Sequence[Part]) -> Iterator[Record]:
+        """Give what was noted of parts that are whole.
+
+        Raises:
+            DataError: somebody has removed a note meanwhile.
+        """
+        for part in parts:
+            record = self.record(part)
+            if record is None:
+                raise DataError(f"the note of {part} is gone from {self.work}; run it again, and it is drawn again.")
+            yield record
 
     # ---- the end ----
 
@@ -148,15 +164,15 @@ class Folder:
         said = self.said()
         if said is None or "summary" not in said:
             return None
-        self._compare(said["files"])
+        self._compare(said["files"].items())
         if self.command["format"] == "folders":
             with open(self.path / MANIFEST, "rb") as manifest:
-                self._compare({row["file"]: row["sha256"] for row in map(json.loads, manifest)})
+                self._compare((row["file"], row["sha256"]) for row in map(json.loads, manifest))
         summary: dict[str, Any] = said["summary"]
         return summary
 
-    def _compare(self, files: Mapping[str, str]) -> None:
-        for name, sha in files.items():
+    def _compare(self, files: Iterable[tuple[str, str]]) -> None:
+        for name, sha in files:
             if _sha256(self.path / name) != sha:
                 raise DataError(
                     f"{self.path} was finished, but {name} is missing or has changed since; remove the folder, or give "

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import threading
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -103,6 +104,25 @@ def test_no_byte_depends_on_how_many_threads_draw(weights, jury, tmp_path, least
         judges = jury if least else Jury({"x": small_judge()}, drawing, FERPLUS)
         export(drawing, plan_of("folders"), tmp_path / str(threads), jury=judges, least=least)
     assert tree(tmp_path / "1") == tree(tmp_path / "3")
+
+
+def test_no_more_threads_draw_at_once_than_the_sampler_takes(sampler, tmp_path, monkeypatch):
+    monkeypatch.setattr(FaceSampler, "callers", 1)  # as on a GPU
+    sample, inside, most = sampler.sample, threading.Lock(), []
+
+    def spy(requests: list[FaceRequest]) -> Any:
+        most.append(inside.acquire(blocking=False))
+        time.sleep(0.001)
+        try:
+            return sample(requests)
+        finally:
+            if most[-1]:
+                inside.release()
+
+    monkeypatch.setattr(sampler, "sample", spy)
+    export(sampler, plan_of("folders", n=40), tmp_path / "x")
+    assert len(most) > 10
+    assert all(most)
 
 
 def test_what_is_whole_is_not_drawn_again(sampler, tmp_path, monkeypatch):

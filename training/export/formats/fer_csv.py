@@ -70,7 +70,7 @@ class FerCsv(Layout):
 
             yield add
 
-    def finish(self, parts: Sequence[Part], manifest: bytes) -> list[str]:
+    def finish(self, parts: Sequence[Part]) -> list[str]:
         """Write one table of all parts."""
         with atomic_file(self.out / TABLE) as file:
             file.write(b"emotion,pixels,Usage\n")

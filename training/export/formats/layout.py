@@ -90,8 +90,8 @@ class Layout(ABC):
         path = self.path(part)
         return {path.relative_to(self.out).as_posix(): file_sha256(path)}
 
-    def finish(self, parts: Sequence[Part], manifest: bytes) -> list[str]:
-        """Put the parts together, and return the paths below the folder of what the data set is."""
+    def finish(self, parts: Sequence[Part]) -> list[str]:
+        """Put the parts together, once the manifest is there; return the paths of what the data set is."""
         return [self.path(part).relative_to(self.out).as_posix() for part in parts]
 
     def name(self, part: Part, slot: Slot) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,14 +35,18 @@ class Zipped(Layout):
 
             yield add
 
-    def finish(self, parts: Sequence[Part], manifest: bytes) -> list[str]:
+    def finish(self, parts: Sequence[Part]) -> list[str]:
         """Write one ZIP of all parts and the manifest."""
         with atomic_file(self.out / ARCHIVE) as file, zipfile.ZipFile(file, "w") as archive:
             for part in parts:
                 with zipfile.ZipFile(self.path(part)) as own:
                     for name in own.namelist():
                         archive.writestr(_entry(name), own.read(name))
-            archive.writestr(_entry(MANIFEST), manifest, zipfile.ZIP_DEFLATED)
+            entry = _entry(MANIFEST)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.file_size = (self.out / MANIFEST).stat().st_size  # so that it may be beyond what a plain ZIP holds
+            with open(self.out / MANIFEST, "rb") as manifest, archive.open(entry, "w") as packed:
+                shutil.copyfileobj(manifest, packed)
         return [ARCHIVE]
 
 
