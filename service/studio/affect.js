@@ -38,7 +38,9 @@ export function mixAt(valence, arousal, names) {
   // With few emotions there is no further one to bound the reach: then it goes a little beyond the last.
   const reach = near.length < NEAREST ? near.at(-1)[1] * 1.5 : near.at(-1)[1];
   const weights = near.map(([name, distance]) => [name, (Math.max(0, reach - distance) / (reach * distance)) ** 2]);
-  return percent(Object.fromEntries(weights));
+  const mix = percent(Object.fromEntries(weights));
+  // All of them equally far away: nobody is nearer than the reach.
+  return Object.keys(mix).length ? mix : { [near[0][0]]: 100 };
 }
 
 /** Return where a mix lies, [valence, arousal]: the mean of its emotions' places. */

@@ -1,7 +1,6 @@
 // The same face by other means: a line for a shell, Python, an <img>, a link.
 
-import { at, faceRoute, key, wishOf } from "./service.js";
-import { fileName } from "./service.js";
+import { at, faceRoute, fileName, key, wishOf } from "./service.js";
 
 const byId = (id) => document.getElementById(id);
 

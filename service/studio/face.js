@@ -32,7 +32,7 @@ export class Face {
     this.model = model;
     this.onShown = onShown;
     const note = {
-      say: (what, retry) => this.#said(what, retry),
+      say: (what) => this.#said(what),
       hold: () => this.#each("hold"),
       clear: () => this.#each("clear"),
     };
@@ -93,11 +93,11 @@ export class Face {
     }
   }
 
-  #said(what, retry) {
+  #said(what) {
     this.#each("clear");
     const about = what.errors?.[0]?.parameter;
     if (about === "model") document.dispatchEvent(new CustomEvent("weights-changed"));
-    (this.notes[about] ?? this.notes[""]).say(what, what.status === 422 ? null : retry);
+    (this.notes[about] ?? this.notes[""]).say(what, what.status === 422 ? null : () => this.again());
   }
 
   #each(what) {

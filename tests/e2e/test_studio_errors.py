@@ -58,6 +58,7 @@ def test_a_full_service_is_a_sentence_until_it_is_not(chromium: Browser, weights
             expect(studio.page.locator("#portrait")).to_have_attribute("data-emotion", "happy")
             gate.touch()
             studio.sees("sad; person 1")  # by itself
+            expect(studio.page.locator("#caption")).to_have_text("A face: sad; person 1")
             expect(studio.page.locator("#note-face")).to_be_hidden()
         assert all("503" in line for line in studio.wrong)
         studio.wrong.clear()
