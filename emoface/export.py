@@ -46,6 +46,6 @@ def export(
         typer.echo(json.dumps({"file": str(out), "format": format.value, "tolerance": TOLERANCE, **asdict(done)}))
         return
     typer.echo(
-        f"{out}: {done.bytes:,} bytes; run on {done.faces} faces, its pixels differ by at most {done.difference} grey "
-        f"levels ({done.share:.3%} of them differ; up to {TOLERANCE} levels may)"
+        f"{out}: {done.bytes:,} bytes; run on {done.faces} faces, {done.share:.3%} of its pixels differ, none by more "
+        f"than {done.difference} of 255 grey levels ({TOLERANCE} are allowed)"
     )
