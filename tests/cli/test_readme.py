@@ -1,0 +1,70 @@
+"""What the README shows can be done: its blocks are run against a service, and what sets things up is there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from model import FaceSampler
+from service.app import create_app
+from service.settings import Settings
+from tests.cli.documents import ROOT, blocks, run_python, run_shell
+from tests.cli.test_documents import environment  # noqa: F401 (a fixture)
+from tests.service.serving import serving
+
+#: Set up a machine or take hours: what they call is looked for, and has tests of its own.
+_MAKE = re.compile(r"make (\w+)")
+_COMPOSE = re.compile(r"docker compose( --profile (\w+))? up")
+_PYTHON = re.compile(r"\.venv/bin/python (-m )?(\S+)")
+
+
+def exists(line: str) -> bool:
+    """Tell whether a line is of a kind that is not run here, and stop the test where it names what is not there."""
+    command = " ".join(shlex.split(line, comments=True))
+    if make := _MAKE.fullmatch(command):
+        assert re.search(rf"^{make[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), line
+    elif compose := _COMPOSE.fullmatch(command):
+        assert compose[2] is None or f"[{compose[2]}]" in (ROOT / "docker-compose.yml").read_text(), line
+    elif python := _PYTHON.match(command):
+        path = python[2].replace(".", "/") if python[1] else python[2]
+        assert (ROOT / path).exists(), line
+    else:
+        return False
+    return True
+
+
+def test_the_readme(environment: dict[str, str], weights: Path) -> None:  # noqa: F811
+    names: dict[str, Any] = {}
+    settings = Settings(host="127.0.0.1", port=0, device="cpu")
+    pages = []
+    with serving(create_app(settings, FaceSampler.load(weights, "cpu"))) as (_, url):
+        for language, text in blocks("../README.md"):
+            here = text.replace("http://127.0.0.1:8000", url)
+            if language == "python":
+                run_python(here, names)
+            elif language == "sh":
+                lines = [line.replace(".venv/bin/emoface", "emoface") for line in here.splitlines() if not exists(line)]
+                run_shell("\n".join(lines).replace("--per-emotion 1000", "--per-emotion 3"), environment)
+            elif language == "html":
+                pages.append(here)
+        (address,) = re.findall(r'src="([^"]+)"', "".join(pages))
+        run_shell(f"curl -sf {shlex.quote(address)} -o page.webp", environment)
+    for name, side in (("happy.png", 24), ("ada.png", 192), ("page.webp", 96)):
+        with Image.open(name) as image:
+            assert image.size == (side, side), name
+    assert names["face"].shape == (24, 24, 1)
+    assert len(list(Path("faces").rglob("*.png"))) == 3 * 7
+
+
+@pytest.mark.parametrize("document", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
+def test_what_documents_point_to_is_there(document: str) -> None:
+    folder = (ROOT / document).parent
+    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / document).read_text(encoding="utf-8"))
+    assert targets or document != "README.md"
+    for target in targets:
+        assert target.startswith("https://") or (folder / target).exists(), target
