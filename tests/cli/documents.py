@@ -17,6 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 #: A command that needs no shell but to write what it prints into a file.
 _PLAIN = re.compile(r"emoface (?P<words>[^|<>&*$`;]*?)(?: > (?P<file>[\w.-]+))?")
 
+#: Asks which shell it runs in; or has torch's exporters set up logging for the streams of the moment.
+_OWN_PROCESS = re.compile(r"completion|emoface export")
+
 
 def blocks(document: str) -> Iterator[tuple[str, str]]:
     """Give the language and the text of every block of code below ``docs/``."""
@@ -29,7 +32,7 @@ def run_shell(text: str, environment: dict[str, str]) -> None:
     """Run a block, line by line. What needs no shell is run in this process, which saves loading torch."""
     for line in text.splitlines():
         plain = _PLAIN.fullmatch(line)
-        if plain and "completion" not in line:
+        if plain and not _OWN_PROCESS.search(line):
             done = in_process(*shlex.split(plain["words"], comments=True))
             assert done.exit_code == 0, f"{line}: {done.output}"
             if plain["file"]:
