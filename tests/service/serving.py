@@ -78,7 +78,9 @@ def serving(app: FastAPI) -> Iterator[tuple[uvicorn.Server, str]]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(256)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=5))
+        # Without uvicorn's log_config: setting it up closes all handlers there are, and absl's closes its stream, which
+        # is pytest's.
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, log_level="critical", timeout_graceful_shutdown=5))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
