@@ -57,7 +57,8 @@ def test_a_full_service_is_a_sentence_until_it_is_not(chromium: Browser, weights
             expect(studio.page.locator("#note-face")).to_contain_text("Too many faces are waiting; try again in")
             expect(studio.page.locator("#portrait")).to_have_attribute("data-emotion", "happy")
             gate.touch()
-            studio.sees("sad; person 1")  # by itself
+            # By itself, after as long as it was asked to wait.
+            expect(studio.page.locator("#portrait")).to_have_attribute("data-emotion", "sad", timeout=30_000)
             expect(studio.page.locator("#caption")).to_have_text("A face: sad; person 1")
             expect(studio.page.locator("#note-face")).to_be_hidden()
         assert all("503" in line for line in studio.wrong)
