@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.compiled import CompiledGenerator
+from model.compiled import CORE, CompiledGenerator
 from model.generator import Generator
 from model.weights import default_weights, load_generator
 
@@ -58,7 +58,7 @@ def with_openvino(generator: Generator, precision: str, size: int, threads: int)
     shapes = [tuple(latents.shape), tuple(emotions.shape)]
     model = ov.convert_model(generator, example_input=(latents, emotions), input=shapes)
     settings = {"INFERENCE_PRECISION_HINT": HINTS[precision], "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
-    request = ov.Core().compile_model(model, "CPU", settings).create_infer_request()
+    request = CORE.compile_model(model, "CPU", settings).create_infer_request()
     return lambda *inputs: request.infer(list(inputs), share_inputs=True, share_outputs=True)
 
 

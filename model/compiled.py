@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: One in a process, and for as long as the process runs. Each that goes frees the stack for signals it gave the thread
+#: that was the first to use it, another's or not: a signal that comes later then ends the process.
+CORE: Final = ov.Core()
+
 _HINTS: Final = {"float32": "f32", "bfloat16": "bf16"}
 #: Rows are what nearest upsampling by 2 and three taps after it come to: four taps of a transposed convolution.
 _DOUBLING: Final = torch.tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], dtype=torch.float64)
@@ -58,7 +62,6 @@ class CompiledGenerator:
         self._config = generator.config
         self._precision = _HINTS[precision]
         self._threads = threads
-        self._core = ov.Core()
         graph = _graph(generator)
         self._pools = {size: self._compile(graph, size, streams=threads) for size in _sizes(largest)}
         self._together = self._compile(graph, 1, streams=1) if threads > 1 else None
@@ -146,7 +149,7 @@ class CompiledGenerator:
             "NUM_STREAMS": streams,
             "ENABLE_CPU_PINNING": False,  # other work has its right to the cores, and knows better where it is
         }
-        return _Pool(self._core.compile_model(graph, "CPU", settings), size)
+        return _Pool(CORE.compile_model(graph, "CPU", settings), size)
 
     def _agree(self) -> bool:
         """Tell whether every way to draw adds its sums up in the same order, on this machine: bit by bit."""

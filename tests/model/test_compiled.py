@@ -118,3 +118,26 @@ print("told nobody")
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
     assert done.stdout == "told nobody\n", done.stderr
+
+
+def test_a_signal_comes_through_whatever_was_compiled_and_gone_before():
+    # Each core of OpenVINO used to bring a stack for signals along, and to free it from under the thread it gave it to.
+    script = """
+import os, signal
+from threading import Thread
+from model.compiled import CompiledGenerator
+from model.generator import Generator, GeneratorConfig
+caught = []
+signal.signal(signal.SIGUSR1, lambda *_: caught.append("caught"))
+generator = Generator(GeneratorConfig(resolution=16, latent_dim=5, emotion_dim=3, widths=(8,))).eval()
+for _ in range(2):
+    pair = [CompiledGenerator(generator, largest=1) for _ in range(2)]
+    del pair[0]
+    ending = Thread(target=pair.clear)
+    ending.start()
+    ending.join()
+    os.kill(os.getpid(), signal.SIGUSR1)
+print(*caught)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "caught caught\n"), done.stderr
