@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from os import PathLike
 from types import TracebackType
-from typing import Final, Literal, Self, TypedDict, TypeVar, Unpack
+from typing import Final, Literal, Self, TypedDict, TypeVar, Unpack, cast
 
 import httpx
 
@@ -15,7 +15,7 @@ from emoface.client import calls
 from emoface.client.answers import Animation, Emotion, Face, Model, Verdict
 from emoface.client.calls import Call, FaceOptions, KeyFrame, Mix, Wish
 from emoface.client.errors import ProblemError, UnexpectedAnswer, answered_error
-from emoface.client.retry import Retries, exchange, retry_after
+from emoface.client.retry import Outcome, Retries, Steps, exchange, retry_after
 
 T = TypeVar("T")
 
@@ -43,8 +43,10 @@ class _Shared:
         self._headers = {"Authorization": f"Bearer {key}"} if key is not None else {}
         self._retries = Retries(retries, longest_wait)
 
-    @staticmethod
-    def _read(call: Call[T], response: httpx.Response) -> T:
+    def _steps(self, http: httpx.Client | httpx.AsyncClient, call: Call[T]) -> Steps[T]:
+        """Yield what is to be done for a call, as :func:`exchange` does; return what its answer means."""
+        request = http.build_request(call.method, call.path, json=call.json, content=call.content, headers=call.headers)
+        response = yield from exchange(request, self._retries)
         if not response.is_success:
             raise answered_error(response, retry_after(response))
         try:
@@ -123,16 +125,13 @@ class Client(_Shared):
         self.close()
 
     def _run(self, call: Call[T]) -> T:
-        request = self._http.build_request(
-            call.method, call.path, json=call.json, content=call.content, headers=call.headers
-        )
-        steps = exchange(request, self._retries)
-        outcome: httpx.Response | httpx.TransportError | None = None
+        steps = self._steps(self._http, call)
+        outcome: Outcome | None = None
         while True:
             try:
                 step = steps.send(outcome)
             except StopIteration as done:
-                return self._read(call, done.value)
+                return cast(T, done.value)
             outcome = None
             if isinstance(step, httpx.Request):
                 try:
@@ -196,16 +195,13 @@ class AsyncClient(_Shared):
         await self.aclose()
 
     async def _run(self, call: Call[T]) -> T:
-        request = self._http.build_request(
-            call.method, call.path, json=call.json, content=call.content, headers=call.headers
-        )
-        steps = exchange(request, self._retries)
-        outcome: httpx.Response | httpx.TransportError | None = None
+        steps = self._steps(self._http, call)
+        outcome: Outcome | None = None
         while True:
             try:
                 step = steps.send(outcome)
             except StopIteration as done:
-                return self._read(call, done.value)
+                return cast(T, done.value)
             outcome = None
             if isinstance(step, httpx.Request):
                 try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from itertools import count
-from typing import Final
+from typing import Final, TypeVar
 
 import httpx
 
@@ -23,6 +23,12 @@ AGAIN: Final = frozenset((429, 500, 502, 503, 504))
 _FIRST: Final = 0.25  # seconds, at most, before the second attempt; twice as long before each that follows
 
 
+T = TypeVar("T")
+Outcome = httpx.Response | httpx.TransportError
+#: Yields what is to be done, sending or waiting; is sent what came of it, and returns what all that was for.
+Steps = Generator[httpx.Request | float, Outcome | None, T]
+
+
 @dataclass(frozen=True, slots=True)
 class Retries:
     """How often a request is sent again, and how long each wait may be, seconds."""
@@ -30,7 +36,7 @@ class Retries:
     most: int = 3
     longest_wait: float = 30.0
 
-    def wait(self, outcome: httpx.Response | httpx.TransportError, attempt: int) -> float | None:
+    def wait(self, outcome: Outcome, attempt: int) -> float | None:
         """Return for how many seconds to wait after the ``attempt``-th outcome, from 0; None: give up."""
         if attempt >= self.most or isinstance(outcome, httpx.UnsupportedProtocol):
             return None
@@ -53,9 +59,7 @@ def retry_after(response: httpx.Response) -> float | None:
     return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
 
 
-def exchange(
-    request: httpx.Request, retries: Retries
-) -> Generator[httpx.Request | float, httpx.Response | httpx.TransportError | None, httpx.Response]:
+def exchange(request: httpx.Request, retries: Retries) -> Steps[httpx.Response]:
     """Yield what is to be done, a request to send (its outcome is wanted) or seconds to wait; return the last answer.
 
     Raises:
