@@ -129,11 +129,9 @@ def generate(
     try:
         sampler = FaceSampler.load(weights, device)
         moments = read_moments(emotions, intensity, sampler.emotions)
+        shown = [(mix, strength) for _, mix, strength in moments]
         if morph:
-            keys = [(mix, strength) for _, mix, strength in moments]
-            shown = plan_frames(keys, frames, closed=closed, vocabulary=sampler.emotions)
-        else:
-            shown = [(mix, strength) for _, mix, strength in moments]
+            shown = plan_frames(shown, frames, closed=closed, vocabulary=sampler.emotions)
         if len(people) * len(shown) > MOST:
             fail(f"that is {len(people) * len(shown):,} faces, and {MOST:,} are drawn at a time; ask for fewer.")
         faces = [FaceRequest(mix, person, strength, psi) for person in people for mix, strength in shown]

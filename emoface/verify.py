@@ -65,7 +65,7 @@ def _look(path: Path, sampler: Any) -> dict[str, Any]:
         "verified": verdict.verified,
         "reason": verdict.reason,
         "difference": verdict.difference,
-        **{name: claim.facts.get(name) for name in ("model", "emotion", "seed", "intensity", "truncation")},
-        "size": [claim.pixels.shape[1], claim.pixels.shape[0]],
+        **claim.told,
+        "size": claim.size,
         "format": claim.format,
     }

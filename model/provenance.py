@@ -92,6 +92,16 @@ class Claim:
     format: str  # a key of model.encode.FORMATS
     facts: Mapping[str, str]  # as describe() wrote them; empty where the picture says nothing, or not all of it
 
+    @property
+    def told(self) -> dict[str, str | None]:
+        """What it says of itself, for people; None for what it does not say."""
+        return {name: self.facts.get(name) for name in _FACTS if name != "sha256"}
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
     def request(self, vocabulary: Sequence[str]) -> FaceRequest:
         """Return the request that the facts name.
 

@@ -46,6 +46,7 @@ def encode_grid(
     seeds: Sequence[str],
     *,
     labels: bool = False,
+    scale: int = 1,
     format: str = "png",
     text: Mapping[str, str] | None = None,
 ) -> bytes:
@@ -56,6 +57,7 @@ def encode_grid(
         emotions: what the columns are called.
         seeds: what the rows are called.
         labels: whether these names are written above and beside the faces.
+        scale: as for :func:`sheet`.
         format: as for :func:`model.encode.encode_face`.
         text: likewise.
 
@@ -63,7 +65,7 @@ def encode_grid(
         The file's bytes; equal arguments give equal bytes.
     """
     rows = [faces[start : start + len(emotions)] for start in range(0, len(faces), len(emotions))]
-    pixels = np.asarray(sheet(rows, emotions if labels else (), seeds if labels else (), scale=1))
+    pixels = np.asarray(sheet(rows, emotions if labels else (), seeds if labels else (), scale))
     return encode_face(pixels[:, :, None] if pixels.ndim == 2 else pixels, format=format, text=text)
 
 

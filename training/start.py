@@ -7,7 +7,6 @@ half precision: small enough to ship, and all that fine-tuning needs.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from model.discriminator import AnyDiscriminator, DiscriminatorConfig
+from model.files import file_sha256
 from model.generator import AnyGenerator, GeneratorConfig
 from model.weights import WeightsError, half_precision, load_generator
 from training.data.atomic import atomic_file
@@ -79,8 +79,7 @@ def start_from(path: Path, trainer: Trainer) -> dict[str, Any]:
         else:
             generator, card = GeneratorConfig(**_tuples(header["generator"])), header["card"]
             discriminator = DiscriminatorConfig(**_tuples(header["discriminator"]))
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest = file_sha256(path)
     except WeightsError as error:
         raise StartError(str(error)) from error
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:

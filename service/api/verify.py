@@ -91,13 +91,12 @@ async def verify(request: Request, engine: EngineDep, sampler: SamplerDep) -> Ve
 
 
 def _verdict(claim: Claim, found: Judgement) -> Verdict:
-    told = {name: claim.facts.get(name) for name in ("model", "emotion", "seed", "intensity", "truncation")}
     return Verdict(
         verified=found.verified,
         reason=found.reason,
         exact=None if found.difference is None else found.difference == 0,
         difference=found.difference,
-        size=[claim.pixels.shape[1], claim.pixels.shape[0]],
+        size=list(claim.size),
         format=claim.format,
-        **told,
+        **claim.told,
     )

@@ -8,9 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from model.encode import encode_face
 from model.provenance import Named, describe_many
-from model.sheet import sheet
+from model.sheet import encode_grid
 from training.export.plan import Part, Plan, Slot
 
 #: What the names of the sheets begin with.
@@ -36,8 +35,6 @@ class Contact:
         width = len(self._plan.cells)
         for page, start in enumerate(range(0, len(slots), _PEOPLE * width)):
             faces = pixels[start : start + _PEOPLE * width]
-            rows = [faces[n : n + width] for n in range(0, len(faces), width)]
             names = [str(self._plan.person(0, slots[start + n].rank)) for n in range(0, len(faces), width)]
-            picture = np.asarray(sheet(rows, self._titles, names))
-            content = encode_face(picture if picture.ndim == 3 else picture[:, :, None], text=self._text)
+            content = encode_grid(faces, self._titles, names, labels=True, scale=2, text=self._text)
             yield f"{CONTACT}{part}-{page:03d}.png", content

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
+from model.files import file_sha256
 from model.provenance import model_tag
 from model.sampler import FaceSampler
 from training.data.atomic import atomic_file, stop_signals_as_exit
@@ -16,7 +17,7 @@ from training.data.errors import DataError
 from training.export.agreement import Jury
 from training.export.contact import CONTACT, Contact
 from training.export.draw import Drawer, Face, Tally
-from training.export.folder import MANIFEST, Folder, Record, file_sha256, line
+from training.export.folder import MANIFEST, Folder, Record, line
 from training.export.formats import layout_of
 from training.export.formats.layout import Layout, Picture
 from training.export.plan import Part, Plan, Slot
@@ -140,7 +141,7 @@ class _Run:
         if self.contact is not None:
             for name, content in self.contact.pages(part, slots, pixels):
                 self.folder.write(name, content)
-                files[name] = file_sha256(self.folder.path / name)
+                files[name] = hashlib.sha256(content).hexdigest()
         return Record(rows, files, dict(tallies))
 
     def _row(self, part: Part, slot: Slot, face: Face) -> dict[str, Any]:

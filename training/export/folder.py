@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from model.files import file_sha256
 from training.data.atomic import atomic_file
 from training.data.errors import DataError
 from training.export.draw import Tally
@@ -151,9 +151,8 @@ class Folder:
     # ---- the end ----
 
     def finish(self, summary: Mapping[str, Any], files: Mapping[str, str]) -> None:
-        """Say that the data set is whole, and take away what was needed for going on."""
+        """Say that the data set is whole."""
         self.write(DATASET, _text({"command": self.command, "summary": summary, "files": files}))
-        self.tidy()
 
     def finished(self) -> dict[str, Any] | None:
         """Return the summary if the data set is whole; None if it is not yet.
@@ -187,12 +186,6 @@ class Folder:
 def line(row: Mapping[str, Any]) -> bytes:
     """Return one line of JSON, as the manifest has them."""
     return json.dumps(row, ensure_ascii=False).encode() + b"\n"
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sha256(path: Path) -> str | None:

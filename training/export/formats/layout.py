@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.encode import ENCODER, SUFFIXES, encode_face
+from model.files import file_sha256
 from model.provenance import Named, describe
 from model.sampler import FaceRequest
 from training.data.errors import DataError
 from training.export.draw import Face
-from training.export.folder import WORK, file_sha256
+from training.export.folder import WORK
 from training.export.plan import Part, Plan, Slot
 
 #: Takes a face with what the manifest says of it so far, and returns where it stands.
