@@ -16,9 +16,9 @@ from service.access.rates import Account, Rates, TooMany, read_rates
 from service.api.errors import Problem, problem_response, retry_later
 from service.observability import KEY_NAME
 
-#: What tells nothing of anybody and draws nothing: health, the documentation, the page. All else needs a key, where
-#: keys are needed, and is counted.
-OPEN: Final = frozenset(("/", "/healthz", "/readyz", "/docs", "/docs/oauth2-redirect", "/openapi.json"))
+#: What tells nothing of anybody and draws nothing: health and the documentation. All else needs a key, where keys are
+#: needed, and is counted; the studio's files are answered before.
+OPEN: Final = frozenset(("/healthz", "/readyz", "/docs", "/docs/oauth2-redirect", "/openapi.json"))
 _OPEN_BELOW: Final = "/static-offline-docs/"
 #: But a supervisor's own questions are not counted.
 _UNCOUNTED: Final = ("/metrics",)

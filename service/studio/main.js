@@ -131,6 +131,9 @@ function rename(emotions) {
 
 // ---- rows of faces
 
+/** The face of a state, but for a `change`. */
+const like = ({ mix, seed, intensity, truncation }, change) => ({ mix, seed, intensity, truncation, ...change });
+
 function byTheirEmotions(names) {
   return new Tiles({
     section: byId("all-emotions"),
@@ -138,7 +141,7 @@ function byTheirEmotions(names) {
     note: new Note(byId("note-emotions")),
     tilesOf: (state) =>
       names.map((name) => ({
-        face: { mix: { [name]: 100 }, seed: state.seed, intensity: state.intensity, truncation: state.truncation },
+        face: like(state, { mix: { [name]: 100 } }),
         caption: name,
         chosen: writeMix(state.mix) === name,
         pick: () => store.set({ mix: { [name]: 100 } }, `emotion ${name}`),
@@ -153,7 +156,7 @@ function byIntensity() {
     note: new Note(byId("note-intensities")),
     tilesOf: (state) =>
       STEPS.map((intensity) => ({
-        face: { mix: state.mix, seed: state.seed, intensity, truncation: state.truncation },
+        face: like(state, { intensity }),
         caption: `${100 * intensity} %`,
         chosen: state.intensity === intensity,
         pick: () => store.set({ intensity }, `intensity ${intensity}`),
@@ -183,7 +186,7 @@ function wall() {
     note: new Note(byId("note-wall")),
     tilesOf: (state) =>
       seeds(state).map((seed) => ({
-        face: { mix: state.mix, seed, intensity: state.intensity, truncation: state.truncation },
+        face: like(state, { seed }),
         caption: seed,
         chosen: state.seed === seed,
         pick: () => store.set({ seed }, `person ${seed}`),
