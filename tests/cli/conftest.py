@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,3 +19,14 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
     save_weights(path, Generator(GeneratorConfig(resolution=24, widths=(16, 16), latent_dim=8)), {})
     return path
+
+
+@pytest.fixture
+def environment(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Small weights, a folder and a home of its own, and emoface in the path."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EMOFACE_WEIGHTS", str(weights))
+    monkeypatch.setenv("EMOFACE_DEVICE", "cpu")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    return dict(os.environ)

@@ -19,3 +19,11 @@ def emoface(*arguments: object, **options: object) -> subprocess.CompletedProces
 def in_process(*arguments: object, stdin: bytes | None = None) -> Result:
     """The same without a new interpreter, for the many cases that only differ in what they are told."""
     return CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
+
+
+def one_sentence(done: Result, says: str) -> None:
+    """Hold that a command could not do what it was asked, and says why: in one sentence that has ``says`` in it."""
+    assert done.exit_code == 1
+    assert done.stderr.startswith("emoface: ")
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1

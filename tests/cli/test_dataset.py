@@ -10,14 +10,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from emoface.cli import app
+from tests.cli.running import in_process, one_sentence
 from tests.training.export.conftest import small_judge, small_weights, tree
 
 
 def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, ["dataset", *map(str, arguments)])
+    return in_process("dataset", *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -117,10 +117,7 @@ def test_a_mistake_is_one_sentence_and_nothing_is_written(weights, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     own = [] if "--weights" in arguments else ["--weights", weights]
     done = run("x", *arguments, *own)
-    assert done.exit_code == 1
-    assert done.stderr.startswith("emoface: ")
-    assert says in done.stderr
-    assert done.stderr.count("\n") == 1
+    one_sentence(done, says)
     assert not list(tmp_path.iterdir())
 
 

@@ -7,9 +7,8 @@ import shlex
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from emoface.cli import app
+from tests.cli.running import in_process
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text()
 COMMANDS = [
@@ -25,7 +24,7 @@ def run(command: str) -> str:
     program, *arguments = shlex.split(command, comments=True)
     assert program == ".venv/bin/emoface"
     arguments = [FEWER.get(before, word) for before, word in zip(["", *arguments], arguments, strict=False)]
-    done = CliRunner().invoke(app, arguments)
+    done = in_process(*arguments)
     assert done.exit_code == 0, done.output
     return done.stdout
 

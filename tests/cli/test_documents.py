@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +21,6 @@ from tests.service.serving import serving
 
 # That nothing is said which is not run.
 LANGUAGES = {"sh", "python"}
-
-
-@pytest.fixture
-def environment(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Small weights, a folder and a home of its own, and emoface in the path."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("EMOFACE_WEIGHTS", str(weights))
-    monkeypatch.setenv("EMOFACE_DEVICE", "cpu")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    return dict(os.environ)
 
 
 def size(path: str) -> tuple[int, int]:

@@ -5,18 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from typer.testing import CliRunner
 
-from emoface.cli import app
 from model.generator import Generator, GeneratorConfig
 from model.weights import save_weights
+from tests.cli.running import in_process
 from tests.training.conftest import EMOTIONS, pack_faces
 from tests.training.data.test_celeba import ATTRIBUTES, rows, write_pictures, write_txt
 from training.judge import Judge
-
-
-def run(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +22,7 @@ def folder(tmp_path_factory):
     save_weights(
         path / "w.safetensors", Generator(GeneratorConfig(16, emotions=EMOTIONS, widths=(8, 8))), {"name": "x"}
     )
-    made = run("judge", "--train", train, "--data", test, "--out", path / "judge.safetensors", "--epochs", 4)
+    made = in_process("judge", "--train", train, "--data", test, "--out", path / "judge.safetensors", "--epochs", 4)
     assert made.exit_code == 0, made.output
     assert "votes 0." in made.stdout
     return path
@@ -37,7 +32,7 @@ def test_weights_get_a_report(folder):
     judges = ("--judge", folder / "judge.safetensors")
     data = ("--data", folder / "test.zip", "--train", folder / "train.zip")
     out = folder / "report"
-    result = run("evaluate", folder / "w.safetensors", *data, *judges, "--quick", "--faces", 20, "--out", out)
+    result = in_process("evaluate", folder / "w.safetensors", *data, *judges, "--quick", "--faces", 20, "--out", out)
     assert result.exit_code == 0, result.output
     assert "emotion accuracy, balanced: 0." in result.stdout
     figures = json.loads((out / "report.json").read_text())
@@ -59,14 +54,16 @@ def test_weights_get_a_report(folder):
 def test_what_is_wrong_is_said_in_one_sentence(folder, wrong, sentence):
     options = {"--data": "test.zip", "--train": "train.zip", "--judge": "judge.safetensors", **wrong}
     paths = [part for key, value in options.items() for part in (key, value if key == "--device" else folder / value)]
-    result = run("evaluate", folder / "w.safetensors", *paths, "--quick", "--out", folder / "none")
+    result = in_process("evaluate", folder / "w.safetensors", *paths, "--quick", "--out", folder / "none")
     assert result.exit_code == 1
     assert sentence in result.stderr
     assert not (folder / "none").exists()
 
 
 def test_weights_that_are_not_there_are_named(folder):
-    result = run("evaluate", folder / "no.safetensors", "--data", folder / "test.zip", "--train", folder / "train.zip")
+    result = in_process(
+        "evaluate", folder / "no.safetensors", "--data", folder / "test.zip", "--train", folder / "train.zip"
+    )
     assert result.exit_code == 1
     assert "there is no such file" in result.stderr
 
@@ -77,13 +74,13 @@ def test_a_guide_learns_attributes_and_is_no_judge(folder, tmp_path):
     guide, faces = tmp_path / "guide.safetensors", ("--train", folder / "train.zip")
     wanted = ("--kind", "c", "--attributes", tmp_path / "celeba", "--epochs", 1)
     pack = pack_faces(tmp_path / "large.zip", 70, 2, size=24)
-    made = run("judge", *wanted, "--train", pack, "--out", guide)
+    made = in_process("judge", *wanted, "--train", pack, "--out", guide)
     assert made.exit_code == 0, made.output
     assert Judge.load(guide).config.attributes == tuple(ATTRIBUTES)
-    made = run("judge", "--attributes", tmp_path / "celeba", "--train", pack, "--out", guide)
+    made = in_process("judge", "--attributes", tmp_path / "celeba", "--train", pack, "--out", guide)
     assert made.exit_code == 1
     assert "attributes are for guides" in made.stderr
-    result = run(
+    result = in_process(
         *("evaluate", folder / "w.safetensors", "--data", folder / "test.zip", *faces),
         *("--judge", guide, "--quick", "--out", tmp_path / "none"),
     )

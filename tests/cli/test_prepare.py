@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from emoface.cli import app
+from tests.cli.running import in_process, one_sentence
 from training.data.packed import load_packed
 
 
 def prepare(*arguments: object) -> Result:
-    return CliRunner().invoke(app, ["prepare", *map(str, arguments)])
+    return in_process("prepare", *arguments)
 
 
 def save(path: Path, width: int, height: int, level: int = 90) -> None:
@@ -97,8 +97,5 @@ def test_a_mistake_is_one_sentence(
     if "f" in arguments:
         save(tmp_path / "f" / "sad" / "1.png", 8, 8)
     done = prepare(*arguments)
-    assert done.exit_code == 1
-    assert done.stderr.startswith("emoface: ")
-    assert says in done.stderr
-    assert done.stderr.count("\n") == 1
+    one_sentence(done, says)
     assert not list(tmp_path.glob("x*"))

@@ -14,7 +14,6 @@ from model import FaceSampler
 from service.app import create_app
 from service.settings import Settings
 from tests.cli.documents import ROOT, blocks, run_python, run_shell
-from tests.cli.test_documents import environment  # noqa: F401 (a fixture)
 from tests.service.serving import serving
 
 #: Set up a machine or take hours: what they call is looked for, and has tests of its own.
@@ -38,7 +37,7 @@ def exists(line: str) -> bool:
     return True
 
 
-def test_the_readme(environment: dict[str, str], weights: Path) -> None:  # noqa: F811
+def test_the_readme(environment: dict[str, str], weights: Path) -> None:
     names: dict[str, Any] = {}
     settings = Settings(host="127.0.0.1", port=0, device="cpu")
     pages = []

@@ -9,9 +9,10 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -48,6 +49,11 @@ class Service:
     process: subprocess.Popen[str]
     url: str
     printed: str
+    stderr: Path
+
+    def log(self) -> list[str]:
+        """Return the lines that it has written to standard error so far."""
+        return self.stderr.read_text(encoding="utf-8").splitlines()
 
 
 @contextmanager
@@ -60,34 +66,38 @@ def service(
     """Serve ``weights`` on a free port until the end of the block, unless the test stops it before; ``extra`` are
     settings, as environment variables, and ``program`` is as in :func:`command`."""
     arguments = ("serve", "--host", host, "--port", "0", "--weights", str(weights), "--device", "cpu")
-    process = subprocess.Popen(
-        command(*arguments, program=program),
-        env=environment(extra),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    try:
+    with ExitStack() as stack:
+        # A file, and no pipe: one that nobody reads fills up, and then the service waits.
+        stderr = stack.enter_context(NamedTemporaryFile(suffix=".log"))
+        process = subprocess.Popen(
+            command(*arguments, program=program),
+            env=environment(extra),
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        )
+        stack.callback(_end, process)
+        assert process.stdout is not None
         printed = ""
         while "curl" not in printed:
             line = process.stdout.readline()
-            assert line, f"the service did not start: {process.stderr.read()}"
+            assert line, f"the service did not start: {Path(stderr.name).read_text(encoding='utf-8')}"
             printed += line
         found = re.search(r"http://127\.0\.0\.1:\d+", printed)
         assert found, printed
-        yield Service(process, found[0], printed)
+        yield Service(process, found[0], printed, Path(stderr.name))
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    process.terminate()
+    try:
+        process.wait(60)
     finally:
-        process.terminate()
-        try:
-            process.wait(60)
-        finally:
-            process.kill()  # one that does not end must not stay behind; nothing happens to one that has ended
-            process.wait()
-            process.stdout.close()
-            process.stderr.close()
+        process.kill()  # one that does not end must not stay behind; nothing happens to one that has ended
+        process.wait()
+        process.stdout.close()
 
 
 class Lost(Exception):

@@ -14,8 +14,7 @@ from tests.e2e.processes import Service, refused, service
 
 
 def log_of(stopped: Service) -> list[dict[str, object]]:
-    assert stopped.process.stderr is not None
-    return [json.loads(line) for line in stopped.process.stderr.read().splitlines()]
+    return [json.loads(line) for line in stopped.log()]
 
 
 @pytest.mark.parametrize(

@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
+from tests.e2e.browsing import by_name, watching
 from tests.e2e.processes import Service
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-# A name that is not localhost, so that nothing is switched off because the page believes itself at home.
-HOST = "emoface.test"
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    f"--host-resolver-rules=MAP {HOST} 127.0.0.1, MAP * ~NOTFOUND",
-]
-
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    assert path, f"the browser tests need one of {', '.join(BROWSERS)} on the PATH (Debian: apt-get install chromium)"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,32 +24,17 @@ class Watched:
 
 
 @pytest.fixture
-def watched(browser: Browser) -> Iterator[Watched]:
+def watched(chromium: Browser) -> Iterator[Watched]:
     """Fail the test on a console error, a failed request, or a request to another host."""
-    watched = Watched(browser.new_page(viewport={"width": 1200, "height": 1600}))
-    page, wrong = watched.page, watched.wrong
-
-    def on_console(message: ConsoleMessage) -> None:
-        if message.type == "error":
-            wrong.append(message.text)
-
-    def on_request(request: Request) -> None:
-        parts = urlsplit(request.url)
-        if parts.scheme not in ("data", "blob") and parts.hostname != HOST:
-            wrong.append(f"another host: {request.url}")
-
-    page.on("console", on_console)
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("requestfailed", lambda request: wrong.append(f"failed: {request.url}"))
-    page.on("request", on_request)
-    yield watched
-    page.close()
-    assert not wrong
+    watched = Watched(chromium.new_page(viewport={"width": 1200, "height": 1600}))
+    watched.page.on("requestfailed", lambda request: watched.wrong.append(f"failed: {request.url}"))
+    with watching(watched.page, watched.wrong, ("error",)):
+        yield watched
 
 
 def test_a_face_is_one_click_away(watched: Watched, running: Service, tmp_path: Path) -> None:
     page = watched.page
-    page.goto(running.url.replace("127.0.0.1", HOST) + "/docs", wait_until="networkidle")
+    page.goto(by_name(running.url) + "/docs", wait_until="networkidle")
     assert page.title() == "emoface - Swagger UI"
     operation = page.locator("#operations-faces-generate")
     operation.locator(".opblock-summary-control").click()
@@ -93,7 +52,7 @@ def test_a_face_is_one_click_away(watched: Watched, running: Service, tmp_path: 
 
 def test_a_mistake_is_explained_in_the_page(watched: Watched, running: Service) -> None:
     page = watched.page
-    page.goto(running.url.replace("127.0.0.1", HOST) + "/docs", wait_until="networkidle")
+    page.goto(by_name(running.url) + "/docs", wait_until="networkidle")
     operation = page.locator("#operations-faces-generate")
     operation.locator(".opblock-summary-control").click()
     operation.locator("textarea.body-param__text").fill('{"emotion": "hapy"}')

@@ -46,8 +46,7 @@ def test_a_signal_ends_it_in_peace(weights: Path, number: signal.Signals) -> Non
         assert httpx.get(f"{started.url}/readyz", trust_env=False).status_code == 200
         started.process.send_signal(number)
         assert started.process.wait(30) == 0
-        assert started.process.stderr is not None
-        lines = [json.loads(line) for line in started.process.stderr.read().splitlines()]
+        lines = [json.loads(line) for line in started.log()]
         assert {line["level"] for line in lines} == {"info"}
         assert {line["route"] for line in lines} >= {"/readyz"}
         with pytest.raises(httpx.ConnectError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import shutil
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,10 +16,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Request, Route, expect
 
+from tests.e2e.browsing import HOST, by_name, watching
 from tests.e2e.processes import Service, service
-from tests.e2e.test_docs_page import BROWSERS, FLAGS, HOST
 
 pytestmark = pytest.mark.browser
 
@@ -86,51 +85,25 @@ def drawn(service: Service, path: str) -> NDArray[np.uint8]:
     return np.asarray(Image.open(io.BytesIO(answer.content)))
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    assert path, f"the browser tests need one of {', '.join(BROWSERS)} on the PATH (Debian: apt-get install chromium)"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
-
-
 @contextmanager
 def visiting(browser: Browser, url: str, width: int = 1280, height: int = 900) -> Iterator[Studio]:
     """Watch a studio: fail on a console error, a request that fails, or one to another host."""
     page = browser.new_page(viewport={"width": width, "height": height})
     page.set_default_timeout(20_000)
-    studio = Studio(page, url.replace("127.0.0.1", HOST))
-
-    def on_console(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            studio.wrong.append(message.text)
-
-    def on_request(request: Request) -> None:
-        parts = urlsplit(request.url)
-        if parts.scheme not in ("data", "blob") and parts.hostname != HOST:
-            studio.wrong.append(f"another host: {request.url}")
+    studio = Studio(page, by_name(url))
 
     def on_failed(request: Request) -> None:
         given_up = request.failure == "net::ERR_ABORTED"
         (studio.given_up if given_up else studio.wrong).append(request.url)
 
-    page.on("console", on_console)
-    page.on("pageerror", lambda error: studio.wrong.append(str(error)))
     page.on("requestfailed", on_failed)
-    page.on("request", on_request)
-    try:
+    with watching(page, studio.wrong, ("error", "warning")):
         yield studio
-    finally:
-        page.close()
-    assert not studio.wrong
 
 
 @pytest.fixture(scope="module")
 def served(weights: Path) -> Iterator[Service]:
-    # A page is many requests, and nobody reads their log here: it would fill its pipe, and the service would wait.
-    with service(weights, {"EMOFACE_ACCESS_LOG": "false"}) as started:
+    with service(weights) as started:
         yield started
 
 

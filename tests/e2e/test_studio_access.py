@@ -10,9 +10,9 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
 
 from tests.e2e.processes import Service, service
-from tests.e2e.test_studio import Studio, chromium, served, studio, visiting
+from tests.e2e.test_studio import Studio, served, studio, visiting
 
-__all__ = ["chromium", "served", "studio"]  # fixtures
+__all__ = ["served", "studio"]  # fixtures
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[2]
 
@@ -120,7 +120,7 @@ def test_pictures_of_the_page(chromium: Browser, served: Service, tmp_path: Path
     asked = os.environ.get("EMOFACE_SCREENSHOTS")
     folder = Path(asked) if asked else tmp_path
     shipped = ROOT / "weights" / "fer48.safetensors"
-    with service(shipped, {"EMOFACE_ACCESS_LOG": "false"}) as real, visiting(chromium, real.url) as studio:
+    with service(shipped) as real, visiting(chromium, real.url) as studio:
         for name, width, scheme in (("studio", 1280, "light"), ("dark", 1280, "dark"), ("phone", 390, "light")):
             studio.page.set_viewport_size({"width": width, "height": 1080})
             studio.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")

@@ -11,10 +11,10 @@ from playwright.sync_api import Browser, expect
 
 from service.access.keys import new_key
 from tests.e2e.processes import Service, Wire, post, service
-from tests.e2e.test_studio import Studio, chromium, served, studio, visiting
+from tests.e2e.test_studio import Studio, served, studio, visiting
 from tests.e2e.trials import FAULTY
 
-__all__ = ["chromium", "served", "studio"]  # fixtures
+__all__ = ["served", "studio"]  # fixtures
 pytestmark = pytest.mark.browser
 
 
@@ -41,7 +41,7 @@ def test_mistakes_are_explained_next_to_what_caused_them(studio: Studio) -> None
 
 def test_a_full_service_is_a_sentence_until_it_is_not(chromium: Browser, weights: Path, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
-    extra = {"FAULTS_GATE": str(gate), "EMOFACE_QUEUE_LIMIT": "64", "EMOFACE_ACCESS_LOG": "false"}
+    extra = {"FAULTS_GATE": str(gate), "EMOFACE_QUEUE_LIMIT": "64"}
     with service(weights, extra, FAULTY) as full, visiting(chromium, full.url) as studio:
         studio.open("?emotion=happy&seed=1")
         expect(studio.page.locator("#emotion-faces")).to_have_attribute("aria-busy", "false")
@@ -59,6 +59,7 @@ def test_a_full_service_is_a_sentence_until_it_is_not(chromium: Browser, weights
             gate.touch()
             # By itself, after as long as it was asked to wait.
             expect(studio.page.locator("#portrait")).to_have_attribute("data-emotion", "sad", timeout=30_000)
+            studio.sees("sad; person 1")
             expect(studio.page.locator("#caption")).to_have_text("A face: sad; person 1")
             expect(studio.page.locator("#note-face")).to_be_hidden()
         assert all("503" in line for line in studio.wrong)
@@ -81,7 +82,7 @@ def test_a_service_that_cannot_be_reached_is_a_sentence_until_it_can(studio: Stu
 def test_a_key_is_asked_for_where_one_is_needed(chromium: Browser, weights: Path) -> None:
     key, line = new_key("alice")
     with (
-        service(weights, {"EMOFACE_API_KEYS": line, "EMOFACE_ACCESS_LOG": "false"}) as guarded,
+        service(weights, {"EMOFACE_API_KEYS": line}) as guarded,
         visiting(chromium, guarded.url) as studio,
     ):
         page = studio.page

@@ -13,9 +13,9 @@ from playwright.sync_api import Browser, Page
 
 from model.emotions import FERPLUS, EmotionMix, read_mix
 from tests.e2e.processes import Service
-from tests.e2e.test_studio import Studio, chromium, served, studio, visiting
+from tests.e2e.test_studio import Studio, served, studio, visiting
 
-__all__ = ["chromium", "served", "studio"]  # fixtures
+__all__ = ["served", "studio"]  # fixtures
 pytestmark = pytest.mark.browser
 
 COORDINATES = st.floats(-1, 1, allow_subnormal=False)

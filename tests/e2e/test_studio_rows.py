@@ -19,11 +19,11 @@ from PIL import Image
 from playwright.sync_api import Download, Locator, expect
 
 from model.provenance import read_claim
+from tests.e2e.browsing import HOST
 from tests.e2e.processes import Service
-from tests.e2e.test_docs_page import HOST
-from tests.e2e.test_studio import Studio, chromium, drawn, served, studio
+from tests.e2e.test_studio import Studio, drawn, served, studio
 
-__all__ = ["chromium", "served", "studio"]  # fixtures
+__all__ = ["served", "studio"]  # fixtures
 pytestmark = pytest.mark.browser
 
 

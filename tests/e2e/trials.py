@@ -116,15 +116,14 @@ class Trial:
     def end(self) -> tuple[int, list[str]]:
         """Wait for the end; return the exit code and the lines of the log."""
         code = self.service.process.wait(PATIENCE)
-        assert self.service.process.stderr is not None
-        return code, self.service.process.stderr.read().splitlines()
+        return code, self.service.log()
 
 
 @contextmanager
 def trial(weights: Path, folder: Path, **settings: object) -> Iterator[Trial]:
     gate = folder / "gate"
     extra: Mapping[str, str] = {
-        # The log goes into a pipe that nobody reads before the end.
+        # What the log holds then is what went wrong.
         "EMOFACE_ACCESS_LOG": "false",
         "FAULTS_GATE": str(gate),
         **{f"EMOFACE_{name.upper()}": str(value) for name, value in settings.items()},
