@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+from markdown_it import MarkdownIt
 from PIL import Image
 
+from emoface.cli import app
 from model import FaceSampler
 from service.app import create_app
 from service.settings import Settings
@@ -20,6 +24,10 @@ from tests.service.serving import serving
 _MAKE = re.compile(r"make (\w+)")
 _COMPOSE = re.compile(r"docker compose( --profile (\w+))? up")
 _PYTHON = re.compile(r"\.venv/bin/python (-m )?(\S+)")
+#: All that people read.
+DOCUMENTS = pytest.mark.parametrize(
+    "document", ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+)
 
 
 def exists(line: str) -> bool:
@@ -60,10 +68,34 @@ def test_the_readme(environment: dict[str, str], weights: Path) -> None:
     assert len(list(Path("faces").rglob("*.png"))) == 3 * 7
 
 
-@pytest.mark.parametrize("document", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
+@DOCUMENTS
 def test_what_documents_point_to_is_there(document: str) -> None:
     folder = (ROOT / document).parent
     targets = re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / document).read_text(encoding="utf-8"))
     assert targets or document != "README.md"
     for target in targets:
         assert target.startswith("https://") or (folder / target).exists(), target
+
+
+def in_sentences(text: str) -> Iterator[list[str]]:
+    """Give the words after ``emoface`` of every command that stands in a sentence and not in a block."""
+    for token in MarkdownIt().enable("table").parse(text):
+        for part in token.children or ():
+            if part.type == "code_inline" and (found := re.search(r"\bemoface ([a-z].*)", part.content, re.DOTALL)):
+                yield shlex.split(found[1])
+
+
+@DOCUMENTS
+def test_commands_in_sentences_are_ones_that_there_are(document: str) -> None:
+    for words in in_sentences((ROOT / document).read_text(encoding="utf-8")):
+        command: Any = typer.main.get_command(app)
+        for word in words:
+            if word in getattr(command, "commands", ()):
+                command = command.commands[word]
+        assert not hasattr(command, "commands"), words
+        known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+        assert {word for word in words if word.startswith("-")} <= known, words
+
+
+def test_there_are_commands_in_sentences() -> None:
+    assert len(list(in_sentences((ROOT / "docs" / "training.md").read_text(encoding="utf-8")))) >= 7

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import subprocess
 import time
 from pathlib import Path
 
@@ -10,7 +13,8 @@ import httpx
 import pytest
 
 from service.access.keys import new_key
-from tests.e2e.processes import Service, refused, service
+from tests.cli.documents import blocks
+from tests.e2e.processes import Service, command, environment, refused, service
 
 
 def log_of(stopped: Service) -> list[dict[str, object]]:
@@ -49,6 +53,21 @@ def test_keys_come_and_go_without_a_restart(weights: Path, tmp_path: Path) -> No
         while (status(old), status(new)) != (401, 200):
             assert time.monotonic() < deadline, "the keys were not read again"
             time.sleep(0.1)
+
+
+def test_the_operators_guide_lets_in_who_has_the_key(weights: Path, tmp_path: Path) -> None:
+    ((_, text),) = blocks("operators.md")
+    make, serve = text.splitlines()
+    run = ["bash", "-c", make.replace(".venv/bin/emoface", shlex.join(command()))]
+    key = subprocess.run(
+        run, env=environment(), cwd=tmp_path, capture_output=True, check=True, text=True
+    ).stdout.strip()
+    told = re.fullmatch(r"(EMOFACE_\w+)=(\S+) \.venv/bin/emoface serve --host (\S+)", serve)
+    assert told, serve
+    with service(weights, {told[1]: str(tmp_path / told[2])}, host=told[3]) as running:
+        for headers, status in (({"Authorization": f"Bearer {key}"}, 200), ({"X-API-Key": key}, 200), ({}, 401)):
+            answer = httpx.get(f"{running.url}/faces/sad/7.png", headers=headers, timeout=30, trust_env=False)
+            assert answer.status_code == status
 
 
 def test_bad_keys_are_one_sentence(weights: Path, tmp_path: Path) -> None:
