@@ -49,7 +49,7 @@ class CompiledGenerator:
 
     Every core draws faces of its own, a few at a time, and waits for no other, for what two cores do to one face has
     to be put together after each layer: under load that costs half as much again. Only a lone face is drawn by all
-    of them, in half the time.
+    of them, in half the time, where the one before was alone too: under load there is nobody else only for a moment.
 
     Args:
         generator: in evaluation mode; its batch norms' running statistics are used.
@@ -66,6 +66,8 @@ class CompiledGenerator:
         self._pools = {size: self._compile(graph, size, streams=threads) for size in _sizes(largest)}
         self._together = self._compile(graph, 1, streams=1) if threads > 1 else None
         self._calls = 0  # that are being answered
+        self._begun = 0  # calls, ever
+        self._quiet = False  # the last call was for one face, and nobody else called meanwhile
         self._lock = threading.Lock()
         if not self._agree():
             log.info("fewer than %d faces at a time would differ by a bit, so a core always draws as many", largest)
@@ -95,8 +97,11 @@ class CompiledGenerator:
         with self._lock:
             others = self._calls
             self._calls += 1
+            self._begun += 1
+            call, lone = self._begun, len(latents) == 1 and not others
+            together = lone and self._quiet
         try:
-            if len(latents) == 1 and not others and self._together is not None:
+            if together and self._together is not None:
                 self._draw([(self._together, slice(0, 1))], latents, emotions, faces)
                 return faces
             cores = max(1, self._threads - others)
@@ -107,6 +112,7 @@ class CompiledGenerator:
         finally:
             with self._lock:
                 self._calls -= 1
+                self._quiet = lone and call == self._begun
         return faces
 
     def _empty(self, count: int) -> Floats:

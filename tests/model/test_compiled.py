@@ -106,6 +106,31 @@ def test_where_sizes_disagree_by_a_bit_one_is_left(generator, monkeypatch, caplo
         np.testing.assert_array_equal(compiled.unrounded(latents[:count], emotions[:count]), expected[:count])
 
 
+def test_all_cores_draw_one_face_only_where_nobody_else_has_asked_lately(generator, monkeypatch):
+    compiled = CompiledGenerator(generator, threads=2, largest=2)
+    latents, emotions = _inputs(generator.config, 2)
+    draw, by_all, meanwhile = compiled._draw, [], []
+
+    def drawing(plan, *rest):
+        by_all.append(plan[0][0] is compiled._together)
+        if meanwhile:
+            meanwhile.pop()()
+        draw(plan, *rest)
+
+    monkeypatch.setattr(compiled, "_draw", drawing)
+
+    def lone():
+        by_all.clear()
+        compiled(latents[:1], emotions[:1])
+        return by_all[0]
+
+    assert [lone(), lone(), lone()] == [False, True, True]
+    compiled(latents, emotions)
+    assert [lone(), lone()] == [False, True]
+    meanwhile.append(lambda: compiled(latents[:1], emotions[:1]))
+    assert [lone(), lone(), lone()] == [True, False, True]
+
+
 def test_a_start_is_told_to_nobody():
     script = """
 import socket, sys
