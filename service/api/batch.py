@@ -44,6 +44,7 @@ _KINDS: Final = {
 }
 _COLUMNS: Final = ("index", "status", "file", "emotion", "seed", "intensity", "truncation", "size", "format", "error")
 _ADDED: Final = (1980, 1, 1, 0, 0, 0)  # the earliest that a ZIP knows: the same faces are the same archive
+_PIECE: Final = 32 * 1024  # bytes of an archive that go out at a time, at least: not every face is worth a write
 
 
 class BatchRequest(BaseModel):
@@ -261,16 +262,18 @@ class _Parts(io.RawIOBase):
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
+        self.waiting = 0  # bytes that nobody has taken yet
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any) -> int:
         self._parts.append(bytes(data))
+        self.waiting += len(data)
         return len(data)
 
     def taken(self) -> bytes:
-        parts, self._parts = self._parts, []
+        parts, self._parts, self.waiting = self._parts, [], 0
         return b"".join(parts)
 
 
@@ -285,6 +288,7 @@ async def _archive(outcomes: AsyncIterator[_Outcome]) -> AsyncIterator[bytes]:
             rows.writerow(told.model_dump() | {"error": "" if told.problem is None else told.problem.detail})
             if outcome.content is not None and told.file is not None:
                 archive.writestr(zipfile.ZipInfo(told.file, _ADDED), outcome.content)
-            yield file.taken()
+            if file.waiting >= _PIECE:
+                yield file.taken()
         archive.writestr(zipfile.ZipInfo("manifest.csv", _ADDED), manifest.getvalue())
     yield file.taken()
