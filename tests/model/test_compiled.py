@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from collections.abc import Callable
 from copy import deepcopy
 
 import numpy as np
@@ -109,7 +110,8 @@ def test_where_sizes_disagree_by_a_bit_one_is_left(generator, monkeypatch, caplo
 def test_all_cores_draw_one_face_only_where_nobody_else_has_asked_lately(generator, monkeypatch):
     compiled = CompiledGenerator(generator, threads=2, largest=2)
     latents, emotions = _inputs(generator.config, 2)
-    draw, by_all, meanwhile = compiled._draw, [], []
+    draw, by_all = compiled._draw, []
+    meanwhile: list[Callable[[], object]] = []
 
     def drawing(plan, *rest):
         by_all.append(plan[0][0] is compiled._together)
