@@ -101,6 +101,9 @@ def create_app(
         description=_DESCRIPTION,
         lifespan=lifespan,
         swagger_ui_parameters={"tryItOutEnabled": True, "validatorUrl": None, "displayRequestDuration": True},
+        # Our own traces and figures name no seed. FastAPI's come unasked where something else in the process, or the
+        # environment, sets OpenTelemetry up.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.sampler = loaded
     app.state.settings = settings

@@ -10,7 +10,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
@@ -133,3 +134,14 @@ def test_without_the_extra_it_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     with pytest.raises(TracingError, match=r"pip install 'emoface\[traces\]'"):
         create_app(Settings(traces=True), StubSampler())
+
+
+def test_nothing_is_traced_that_nobody_asked_for(
+    spans: InMemorySpanExporter, sampler: StubSampler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)  # what other code in the process may have set up
+    with live(create_app(Settings(), sampler)) as client:
+        assert client.get("/faces/happy/Grace%20Hopper.png").status_code == 200
+    assert spans.get_finished_spans() == ()
