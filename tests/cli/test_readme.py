@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,6 +77,18 @@ def test_what_documents_point_to_is_there(document: str) -> None:
     assert targets or document != "README.md"
     for target in targets:
         assert target.startswith("https://") or (folder / target).exists(), target
+
+
+@DOCUMENTS
+def test_commands_that_take_long_know_their_options(document: str) -> None:
+    text = "".join(text for language, text in blocks(f"../{document}") if language == "sh").replace("\\\n", " ")
+    for line in text.splitlines():
+        if python := _PYTHON.match(line):
+            program = ["-m", python[2]] if python[1] else [python[2]]
+            command = [sys.executable, *program, "--help"]
+            told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True).stdout
+            options = [word for word in shlex.split(line, comments=True) if word.startswith("--")]
+            assert [option for option in options if option not in told] == [], line
 
 
 def in_sentences(text: str) -> Iterator[list[str]]:

@@ -19,7 +19,7 @@ from tests.training.data.test_mnist import idx
 from training.data.packed import load_packed
 
 COMMANDS = [line for language, text in blocks("training.md") if language == "sh" for line in text.splitlines()]
-#: Compares recipes for half an hour, and has tests of its own: tests/benchmarks/test_recipes.py.
+#: Compares recipes for half an hour; see tests/benchmarks/test_recipes.py and test_readme.py.
 LONG = ".venv/bin/python benchmarks/recipes.py "
 #: What makes a command short; everything else is run as it stands.
 SHORT = {"train": ["--minutes", "0.001"], "evaluate": ["--quick", "--faces", "20"]}
@@ -67,8 +67,3 @@ def test_the_guide(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     report = json.loads((folder / "report" / "report.json").read_text())
     assert report["protocol"]["faces_per_emotion"] == 20
     assert len(report["judges"]) == 2
-
-
-def test_what_is_not_run_is_there() -> None:
-    (command,) = (command for command in COMMANDS if command.startswith(LONG))
-    assert (ROOT / shlex.split(command)[1]).is_file()
