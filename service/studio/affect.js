@@ -29,7 +29,7 @@ const LEAST = 2; // percent; a smaller share is not worth naming
  */
 export function mixAt(valence, arousal, names) {
   const near = names
-    .filter((name) => name in PLACES)
+    .filter((name) => Object.hasOwn(PLACES, name))
     .map((name) => [name, Math.hypot(PLACES[name][0] - valence, PLACES[name][1] - arousal)])
     .sort((one, other) => one[1] - other[1])
     .slice(0, NEAREST);
@@ -45,7 +45,7 @@ export function mixAt(valence, arousal, names) {
 
 /** Return where a mix lies, [valence, arousal]: the mean of its emotions' places. */
 export function placeOf(mix) {
-  const known = Object.entries(mix).filter(([name]) => name in PLACES);
+  const known = Object.entries(mix).filter(([name]) => Object.hasOwn(PLACES, name));
   const sum = known.reduce((total, [, weight]) => total + weight, 0);
   if (sum === 0) return [0, 0];
   return [0, 1].map((axis) => known.reduce((total, [name, weight]) => total + (weight / sum) * PLACES[name][axis], 0));
@@ -76,7 +76,7 @@ const COLOURS = {
 
 /** Return an emotion's colour, #rrggbb; every name has one, always the same. */
 export function colourOf(name) {
-  if (name in COLOURS) return COLOURS[name];
+  if (Object.hasOwn(COLOURS, name)) return COLOURS[name];
   const hash = [...name].reduce((value, letter) => (value * 31 + letter.codePointAt(0)) >>> 0, 7);
   return `#${[0, 8, 16].map((shift) => (0x50 + (((hash >>> shift) & 0xff) >> 1)).toString(16)).join("")}`;
 }

@@ -94,10 +94,11 @@ export class Face {
   }
 
   #said(what) {
-    this.#each("clear");
     const about = what.errors?.[0]?.parameter;
+    const note = this.notes[about] ?? this.notes[""];
+    for (const other of Object.values(this.notes)) if (other !== note) other.clear();
     if (about === "model") document.dispatchEvent(new CustomEvent("weights-changed"));
-    (this.notes[about] ?? this.notes[""]).say(what, what.status === 422 ? null : () => this.again());
+    note.say(what, what.status === 422 ? null : () => this.again());
   }
 
   #each(what) {

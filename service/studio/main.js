@@ -7,7 +7,7 @@ import { Job, Note } from "./jobs.js";
 import { morphing } from "./morph.js";
 import { pad } from "./pad.js";
 import { Failure, ask, faceRoute, fileName, key, save } from "./service.js";
-import { Store, writeMix } from "./state.js";
+import { Store, fitDefaults, writeMix } from "./state.js";
 import { Tiles } from "./tiles.js";
 import { verifying } from "./verify.js";
 import { Visit } from "./visit.js";
@@ -90,6 +90,7 @@ function build({ emotions, model }) {
   byId("weights").textContent = model.tag;
   byId("weights").title = `${model.resolution}x${model.resolution} pixels, drawn on ${model.device}`;
   const names = emotions.filter(({ known }) => known).map(({ name }) => name);
+  fitDefaults(names);
   rename(emotions);
   emotionButtons(store, emotions, notes.emotion);
   const noteMix = new Note(byId("note-mix"));
@@ -109,7 +110,7 @@ function build({ emotions, model }) {
     for (const row of rows) row.show(state);
   });
   redrawn.push(face, ...rows);
-  morphing(store, names, () => weights.tag);
+  redrawn.push(morphing(store, names, () => weights.tag));
   copying(store);
   verifying(store);
   downloads(names);
@@ -119,14 +120,11 @@ function build({ emotions, model }) {
 const redrawn = [];
 const redraw = () => redrawn.forEach((part) => part.again());
 
-/** Call emotions by the vocabulary's own names, where the address has another word for them. */
+/** Call emotions by the vocabulary's own names, where an address has another word for them. */
 function rename(emotions) {
-  const own = Object.fromEntries(emotions.flatMap(({ name, aliases }) => aliases.map((alias) => [alias, name])));
-  const words = new Set(emotions.map(({ name }) => name));
-  const name = (word) => (words.has(word) ? word : (own[word.toLowerCase()] ?? word));
-  const mix = {};
-  for (const [word, weight] of Object.entries(store.state.mix)) mix[name(word)] = (mix[name(word)] ?? 0) + weight;
-  store.state = { ...store.state, mix, morph: store.state.morph.map(name) };
+  const own = new Map(emotions.flatMap(({ name, aliases }) => aliases.map((alias) => [alias, name])));
+  for (const { name } of emotions) own.set(name.toLowerCase(), name);
+  store.call((word) => own.get(word.toLowerCase()) ?? word);
 }
 
 // ---- rows of faces
@@ -206,9 +204,9 @@ function sheetRoute(emotions, seeds) {
 
 function downloads(names) {
   const note = new Note(byId("note-save"));
-  const job = new Job(note, byId("save"));
+  const [face, sheet] = [new Job(note, byId("download")), new Job(note, byId("sheet"))];
   byId("download").addEventListener("click", () =>
-    job.run(async (signal) => {
+    face.run(async (signal) => {
       const answer = await ask(faceRoute(store.state, "png"), { signal });
       await save(answer, fileName(store.state, "png"));
     }),
@@ -220,7 +218,7 @@ function downloads(names) {
       note.say("A contact sheet takes no seed with a comma in it or a blank around it; choose another person.");
       return;
     }
-    job.run(async (signal) => {
+    sheet.run(async (signal) => {
       await save(await ask(sheetRoute(names, [seed]), { signal }), fileName({ mix: { sheet: 1 }, seed }, "png"));
     });
   });

@@ -13,6 +13,7 @@ const QUIET = 250; // milliseconds without a change before the first frame is dr
 export function morphing(store, names, model) {
   const note = new Note(byId("note-morph"));
   const job = new Job(note, byId("morph-view"));
+  const saving = new Job(note, byId("morph-download")); // its own: what is shown may change while a file is on its way
   const image = byId("morph-image");
   const play = byId("play");
   let address = null; // of what moves; null while nothing does
@@ -53,15 +54,15 @@ export function morphing(store, names, model) {
   async function start() {
     clearTimeout(timer);
     const wanted = JSON.stringify(wish(PREVIEW, "webp"));
-    const done = await job.run(async (signal) => {
+    await job.run(async (signal) => {
       const answer = await ask("morph", { json: wanted, signal });
       const next = URL.createObjectURL(await answer.blob());
       signal.throwIfAborted();
       address = next;
+      play.textContent = "Stop"; // here, for a try that comes later by itself gets here too
       show(next, `Person ${store.state.seed}, moving: ${store.state.morph.join(", then ")}`);
       shown = wanted;
     });
-    if (done) play.textContent = "Stop";
   }
 
   function stop() {
@@ -76,7 +77,7 @@ export function morphing(store, names, model) {
   play.addEventListener("click", () => (address ? stop() : start()));
   byId("morph-download").addEventListener("click", () => {
     const format = document.querySelector('input[name="animation"]:checked').value;
-    job.run(async (signal) => {
+    saving.run(async (signal) => {
       const json = wish(Math.min(store.state.size, MOST_PIXELS), format);
       await save(await ask("morph", { json, signal }), fileName({ ...store.state, mix: { morph: 1 } }, format));
     });
@@ -126,4 +127,13 @@ export function morphing(store, names, model) {
     if (shown && shown !== JSON.stringify(wish(PREVIEW, "webp"))) stop();
     still();
   });
+
+  return {
+    /** Ask again, whatever is shown. */
+    again() {
+      first = "";
+      if (address) stop();
+      else still();
+    },
+  };
 }

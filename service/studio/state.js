@@ -1,6 +1,6 @@
 // What the page shows, all of it in the address: whoever has the address sees the same page, and Back goes back.
 
-export const DEFAULTS = Object.freeze({
+export let DEFAULTS = Object.freeze({
   mix: Object.freeze({ happy: 100 }),
   seed: "2",
   intensity: 1,
@@ -10,6 +10,14 @@ export const DEFAULTS = Object.freeze({
   morph: Object.freeze(["neutral", "happy"]),
   loop: true,
 });
+
+/** Begin with emotions that these weights know. */
+export function fitDefaults(names) {
+  const known = (name) => names.includes(name);
+  const mix = Object.keys(DEFAULTS.mix).every(known) ? DEFAULTS.mix : Object.freeze({ [names[0]]: 100 });
+  const morph = DEFAULTS.morph.every(known) ? DEFAULTS.morph : Object.freeze([names[0], names[1] ?? names[0]]);
+  DEFAULTS = Object.freeze({ ...DEFAULTS, mix, morph });
+}
 
 export const LIMITS = {
   intensity: [0, 1.5],
@@ -28,16 +36,20 @@ export function writeMix(mix) {
   return parts.map(([name, weight]) => `${name}=${weight}`).join(",");
 }
 
+/** Return a mix of names and their weights; what has the same name is added up. */
+function added(parts) {
+  const mix = new Map(); // an object knows names that nobody gave it
+  for (const [name, weight] of parts) mix.set(name, (mix.get(name) ?? 0) + weight);
+  return Object.fromEntries(mix);
+}
+
 /** Read what `writeMix` writes; null for what is no mix. */
 export function readMix(text) {
   if (!text) return null;
   if (!text.includes("=")) return { [text.trim()]: 100 };
-  const mix = {};
-  for (const part of text.split(",")) {
-    const [name, weight] = part.split("=");
-    if (!(Number(weight) >= 0) || !Number.isFinite(Number(weight))) return null;
-    if (Number(weight) > 0) mix[name.trim()] = (mix[name.trim()] ?? 0) + Number(weight);
-  }
+  const parts = text.split(",").map((part) => part.split("=")).map(([name, weight]) => [name.trim(), Number(weight)]);
+  if (!parts.every(([, weight]) => weight >= 0 && Number.isFinite(weight))) return null;
+  const mix = added(parts.filter(([, weight]) => weight > 0));
   return Object.keys(mix).length ? mix : null;
 }
 
@@ -55,7 +67,7 @@ export function read(query) {
   const morph = (asked.get("morph") ?? "").split(",").filter(Boolean).slice(0, MOST_FRAMES);
   return {
     mix: readMix(asked.get("emotion")) ?? DEFAULTS.mix,
-    seed: (asked.get("seed") || DEFAULTS.seed).slice(0, 256),
+    seed: [...(asked.get("seed") || DEFAULTS.seed)].slice(0, 256).join(""), // characters, none of them halved
     intensity: within("intensity", asked.get("intensity")),
     truncation: within("truncation", asked.get("truncation")),
     size: within("size", asked.get("size"), true),
@@ -88,15 +100,19 @@ export class Store {
   #timer = 0;
   #last = { control: "", moment: 0 };
   #control = "";
+  #name = (word) => word;
+  #unsaid = []; // which emotions the first address left to DEFAULTS
 
   constructor() {
+    const asked = new URLSearchParams(location.search);
+    this.#unsaid = ["emotion", "morph"].filter((name) => !asked.has(name));
     this.state = read(location.search);
     history.replaceState(null, "", this.#address());
     addEventListener("popstate", () => {
       clearTimeout(this.#timer);
       this.#timer = 0;
       this.#last.control = "";
-      this.state = read(location.search);
+      this.state = this.#named(read(location.search));
       this.#tell({ moving: false, back: true });
     });
   }
@@ -121,6 +137,23 @@ export class Store {
     if (moving) this.#timer = setTimeout(() => this.#settle(), QUIET);
     else this.#settle();
     this.#tell({ moving, control });
+  }
+
+  /** From now on call emotions what `name(word)` returns, whatever word an address has for them. */
+  call(name) {
+    this.#name = name;
+    const { mix, morph } = this.state;
+    this.state = this.#named({
+      ...this.state,
+      mix: this.#unsaid.includes("emotion") ? DEFAULTS.mix : mix,
+      morph: this.#unsaid.includes("morph") ? DEFAULTS.morph : morph,
+    });
+    history.replaceState(null, "", this.#address());
+  }
+
+  #named(state) {
+    const mix = added(Object.entries(state.mix).map(([word, weight]) => [this.#name(word), weight]));
+    return { ...state, mix, morph: state.morph.map((word) => this.#name(word)) };
   }
 
   /** Return the whole address of the state as it is. */

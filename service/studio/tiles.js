@@ -10,7 +10,8 @@ const QUIET = 200; // milliseconds without a change before faces are asked for
  * Faces that follow the state.
  *
  * `tilesOf(state)` returns what to show: objects with `face` (what to draw), `caption`, `chosen` and `pick()`. They are
- * drawn with one request, once they are in sight; until then, and after a failure, the last ones stay.
+ * drawn with one request, once they are in sight; until then, and after a failure, the last ones stay where they are
+ * called the same.
  */
 export class Tiles {
   #tiles = [];
@@ -38,7 +39,12 @@ export class Tiles {
     if (buttons.length !== this.#tiles.length) this.#build();
     this.list.querySelectorAll("button").forEach((button, index) => {
       const { caption, chosen } = this.#tiles[index];
-      button.querySelector("span").textContent = caption;
+      const name = button.querySelector("span");
+      if (name.textContent !== caption) {
+        button.querySelector("img").hidden = true; // it is of somebody else
+        this.#drawn = "";
+        name.textContent = caption;
+      }
       button.setAttribute("aria-pressed", String(chosen));
     });
     this.#soon(QUIET);
