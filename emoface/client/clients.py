@@ -136,7 +136,7 @@ class Client(_Shared):
             if isinstance(step, httpx.Request):
                 try:
                     outcome = self._http.send(step)
-                except httpx.TransportError as error:
+                except httpx.RequestError as error:
                     outcome = error
             else:
                 time.sleep(step)
@@ -206,7 +206,7 @@ class AsyncClient(_Shared):
             if isinstance(step, httpx.Request):
                 try:
                     outcome = await self._http.send(step)
-                except httpx.TransportError as error:
+                except httpx.RequestError as error:
                     outcome = error
             else:
                 await asyncio.sleep(step)

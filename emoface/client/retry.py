@@ -24,7 +24,7 @@ _FIRST: Final = 0.25  # seconds, at most, before the second attempt; twice as lo
 
 
 T = TypeVar("T")
-Outcome = httpx.Response | httpx.TransportError
+Outcome = httpx.Response | httpx.RequestError
 #: Yields what is to be done, sending or waiting; is sent what came of it, and returns what all that was for.
 Steps = Generator[httpx.Request | float, Outcome | None, T]
 

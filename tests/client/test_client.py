@@ -193,6 +193,12 @@ def test_somebody_else_at_the_address(mode: str, address: str) -> None:
             getattr(Both(mode, address, transport=page), ask)()
     with pytest.raises(UnexpectedAnswer):
         Both(mode, address, transport=page).generate("happy")
+    stream = httpx.ByteStream(b"no gzip")
+    garbled = httpx.MockTransport(
+        lambda request: httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=stream)
+    )
+    with pytest.raises(Unreachable, match="decompressing"):
+        Both(mode, address, transport=garbled, retries=0).emotions()
 
 
 def test_both_clients_can_do_the_same() -> None:
