@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 #: Pixels a side of the largest face.
 LARGEST: Final = 4096
 _STDOUT: Final = Path("-")
+_FRAMES: Final = 12  # from one emotion to the next, and a second
+_MOST_PIXELS: Final = 2**28  # of a picture of many faces, which is put together in memory
 
 
 def known_emotions(incomplete: str) -> list[str]:
@@ -80,8 +82,10 @@ def generate(
     grid: Annotated[bool, typer.Option("--grid", help="One picture: people in rows, emotions in columns.")] = False,
     labels: Annotated[bool, typer.Option("--labels", help="Write names above and beside the grid.")] = False,
     morph: Annotated[bool, typer.Option("--morph", help="One person moves from emotion to emotion.")] = False,
-    frames: Annotated[int, typer.Option(min=1, max=600, help="Frames from one emotion to the next.")] = 12,
-    fps: Annotated[int, typer.Option(min=1, max=50, help="Frames a second.")] = 12,
+    frames: Annotated[
+        int | None, typer.Option(min=1, max=600, help="Frames from one emotion to the next. [default: 12]")
+    ] = None,
+    fps: Annotated[int | None, typer.Option(min=1, max=50, help="Frames a second. [default: 12]")] = None,
     closed: Annotated[bool, typer.Option("--closed", help="Lead back to the first emotion.")] = False,
     as_json: Json = False,
     weights: Weights = None,
@@ -103,6 +107,10 @@ def generate(
         fail("give --seed for one person or --seeds for several, not both.", MISUSED)
     if grid and morph:
         fail("give --grid for one picture or --morph for one that moves, not both.", MISUSED)
+    if labels and not grid:
+        fail("--labels writes beside a grid; give --grid too.", MISUSED)
+    if not morph and (closed or frames is not None or fps is not None):
+        fail("--frames, --fps and --closed are for a face that moves; give --morph too.", MISUSED)
     try:
         people = [read_seed(seed)] if seed is not None else [] if seeds is None else read_seeds(seeds)
     except ValueError as error:
@@ -131,19 +139,22 @@ def generate(
         moments = read_moments(emotions, intensity, sampler.emotions)
         shown = [(mix, strength) for _, mix, strength in moments]
         if morph:
-            shown = plan_frames(shown, frames, closed=closed, vocabulary=sampler.emotions)
+            shown = plan_frames(shown, frames or _FRAMES, closed=closed, vocabulary=sampler.emotions)
         if len(people) * len(shown) > MOST:
             fail(f"that is {len(people) * len(shown):,} faces, and {MOST:,} are drawn at a time; ask for fewer.")
+        pixels = len(people) * len(shown) * (size or sampler.resolution) ** 2
+        if (grid or morph) and pixels > _MOST_PIXELS:
+            fail(f"{pixels:,} pixels are too many for a picture ({_MOST_PIXELS:,} are not); ask for fewer or smaller.")
         faces = [FaceRequest(mix, person, strength, psi) for person in people for mix, strength in shown]
         if morph:
-            told = _morph(sampler, faces, target, size, fps)
+            told = _morph(sampler, faces, target, size, fps or _FRAMES)
         elif grid:
             titles = ([label for label, _, _ in moments], [str(person) for person in people])
             told = _grid(sampler, faces, target, size, titles, labels)
         else:
             told = _stills(sampler, list(dict.fromkeys(faces)), target, size)
     except OSError as error:
-        fail(f"cannot write {target.out}: {error.strerror}.")
+        fail(f"cannot write {target.out}: {error.strerror or str(error).rstrip('.')}.")
     except (WeightsError, ValueError) as error:
         fail(error)
     if as_json:
