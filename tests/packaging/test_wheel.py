@@ -50,6 +50,11 @@ def test_wheel_ships_weights_their_card_and_the_recipes(wheel: zipfile.ZipFile) 
     assert wheel.getinfo("weights/fer48.safetensors").file_size <= 16 * 1024 * 1024
 
 
+def test_wheel_says_that_it_is_typed(wheel: zipfile.ZipFile) -> None:
+    # PEP 561: without it, mypy takes nothing that is annotated here for what it says.
+    assert {f"{package}/py.typed" for package in PACKAGES if package != "weights"} <= set(wheel.namelist())
+
+
 def test_wheel_installs_the_command(wheel: zipfile.ZipFile) -> None:
     (entry_points,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
     assert "emoface = emoface.cli:main" in wheel.read(entry_points).decode().splitlines()
