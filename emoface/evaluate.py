@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from emoface.fail import fail
+from emoface.options import progress
 
 Data = Annotated[Path, typer.Option("--data", help="Packed zip of real faces that no training has seen.")]
 
@@ -33,7 +34,7 @@ def evaluate(
 
     Example: `emoface evaluate weights/fer48.safetensors --data test.zip --train train.zip --out report`
     """
-    from rich.console import Console
+    from rich.markup import escape
 
     from model import FaceSampler, WeightsError
     from model.sampler import choose_device
@@ -48,7 +49,6 @@ def evaluate(
     from training.reference import Reference
     from training.report import write_report
 
-    console = Console(stderr=True)
     keep_freed_memory()
     try:
         device = choose_device(device)
@@ -58,19 +58,22 @@ def evaluate(
         try:
             embedder = load_embedder()
         except IdentityError as error:
-            console.print(f"identity is not measured: {error}", soft_wrap=True)
+            typer.echo(f"emoface: identity is not measured: {error}", err=True)
             embedder = None
-        figures = measure(
-            sampler,
-            reference,
-            truncation=truncation,
-            per_emotion=faces,
-            embedder=embedder,
-            inception=None if inception is None else load_inception(inception, device=device),
-            quick=quick,
-            device=device,
-            say=lambda text: console.print(text, soft_wrap=True),
-        )
+        network = None if inception is None else load_inception(inception, device=device)
+        with progress() as bar:
+            task = bar.add_task("", total=None)
+            figures = measure(
+                sampler,
+                reference,
+                truncation=truncation,
+                per_emotion=faces,
+                embedder=embedder,
+                inception=network,
+                quick=quick,
+                device=device,
+                say=lambda text: bar.update(task, description=escape(text)),
+            )
         seen = None if quick else reference.faces(figures["protocol"]["emotions"])[1]
         card = write_report(figures, sampler, out, train=seen, run=run)
     except (DataError, WeightsError, JudgeError, InceptionError, ValueError) as error:
@@ -100,8 +103,6 @@ def judge(
     Examples: `emoface judge --train train.zip --data test.zip --out judge-a.safetensors`,
     `emoface judge --kind d --attributes celeba.zip --train train.zip --out guide-d.safetensors`
     """
-    from rich.console import Console
-
     from model.sampler import choose_device
     from training.data.celeba_attributes import read_attributes
     from training.data.errors import DataError
@@ -110,25 +111,29 @@ def judge(
     from training.judge_training import judge_config, train_judge
     from training.memory import keep_freed_memory
 
-    console = Console(stderr=True)
     keep_freed_memory()
     try:
         device = choose_device(device)
         faces = load_packed(train)
         test = None if data is None else load_packed(data)
         people = None if attributes is None else read_attributes(attributes, faces.resolution, faces.channels)
-        made = train_judge(
-            faces.images,
-            faces.labels,
-            faces.given,
-            judge_config(kind, faces, epochs, () if people is None else people.names),
-            device=device,
-            attributed=people,
-            card={"kind": kind, "train_sha256": faces.sha256, "images": len(faces)},
-            report=lambda line: console.print(
-                f"step {line['step']:,} of {line['steps']:,}  loss {line['loss']:.3f}  {line['img_s']:.0f} img/s"
-            ),
-        )
+        with progress() as bar:
+            task = bar.add_task("Training", total=None)
+            made = train_judge(
+                faces.images,
+                faces.labels,
+                faces.given,
+                judge_config(kind, faces, epochs, () if people is None else people.names),
+                device=device,
+                attributed=people,
+                card={"kind": kind, "train_sha256": faces.sha256, "images": len(faces)},
+                report=lambda line: bar.update(
+                    task,
+                    completed=line["step"],
+                    total=line["steps"],
+                    description=f"loss {line['loss']:.3f}  {line['img_s']:.0f} img/s",
+                ),
+            )
         if test is not None:
             made.card["test"] = judge_accuracy(made, test)
         made.save(out)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from emoface.fail import fail
+from emoface.options import progress
 
 if TYPE_CHECKING:
     from training.data.report import PrepareReport
@@ -26,14 +27,10 @@ def _run(
     source: Path, out: Path, prepare: Callable[[Callable[[int, int], None]], PrepareReport], what: str = "faces"
 ) -> None:
     """Call ``prepare`` with a function that reports (done, total), and print how many of ``what`` came of it."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from training.data.errors import DataError
 
-    console = Console(stderr=True)
     try:
-        with Progress(console=console, disable=not console.is_terminal) as bar:
+        with progress() as bar:
             task = bar.add_task(f"Reading {source.name}", total=None)
             report = prepare(lambda done, total: bar.update(task, completed=done, total=total))
     except DataError as error:
