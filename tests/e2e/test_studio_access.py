@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
+import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, expect
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
 
+from service.access.keys import new_key
 from tests.e2e.processes import Service, service
 from tests.e2e.test_studio import Studio, served, studio, visiting
 
@@ -25,6 +29,13 @@ def all_seen(studio: Studio) -> None:
     studio.page.locator("header").scroll_into_view_if_needed()
 
 
+def is_accessible(page: Page) -> None:
+    """Let axe-core look at what the page shows now; it finds nothing."""
+    found = Axe().run(page)
+    assert [(broken["id"], [node["html"] for node in broken["nodes"]]) for broken in found.response["violations"]] == []
+    assert len(found.response["passes"]) > 20
+
+
 @pytest.fixture(params=["light", "dark"])
 def shaded(request: pytest.FixtureRequest, studio: Studio) -> Studio:
     studio.page.emulate_media(color_scheme=request.param)
@@ -38,9 +49,35 @@ def test_an_accessibility_checker_finds_nothing(shaded: Studio) -> None:
     shaded.page.locator("#note-seed").evaluate(
         "note => { note.hidden = false; note.textContent = 'Something is wrong.' }"
     )
-    found = Axe().run(shaded.page)
-    assert [(broken["id"], [node["html"] for node in broken["nodes"]]) for broken in found.response["violations"]] == []
-    assert len(found.response["passes"]) > 20
+    is_accessible(shaded.page)
+    shaded.page.set_viewport_size({"width": 390, "height": 844})
+    is_accessible(shaded.page)
+
+
+def test_it_finds_nothing_in_verdicts_either(shaded: Studio, served: Service) -> None:
+    shaded.open("?emotion=happy&seed=1")
+    picture = httpx.get(f"{served.url}/faces/happy/1.png", trust_env=False).content
+    foreign = io.BytesIO()
+    Image.new("L", (48, 48)).save(foreign, "PNG")
+    for content, verdict in ((picture, "Verified"), (foreign.getvalue(), "Not verified")):
+        shaded.page.locator("#picture").set_input_files(
+            {"name": "face.png", "mimeType": "image/png", "buffer": content}
+        )
+        expect(shaded.page.locator("#verified")).to_have_text(verdict)
+        is_accessible(shaded.page)
+
+
+def test_it_finds_nothing_where_a_key_is_needed(chromium: Browser, weights: Path) -> None:
+    with (
+        service(weights, {"EMOFACE_API_KEYS": new_key("alice")[1]}) as guarded,
+        visiting(chromium, guarded.url) as studio,
+    ):
+        for scheme in ("light", "dark"):
+            studio.page.emulate_media(color_scheme=scheme)
+            studio.page.goto(studio.url)
+            expect(studio.page.locator("#key")).to_contain_text("needs a key")
+            is_accessible(studio.page)
+        studio.wrong.clear()
 
 
 def test_everything_is_reached_and_used_by_keyboard(studio: Studio) -> None:
