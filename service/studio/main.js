@@ -7,7 +7,7 @@ import { Job, Note } from "./jobs.js";
 import { morphing } from "./morph.js";
 import { pad } from "./pad.js";
 import { Failure, ask, faceRoute, fileName, key, save } from "./service.js";
-import { Store, fitDefaults, writeMix } from "./state.js";
+import { Store, writeMix } from "./state.js";
 import { Tiles } from "./tiles.js";
 import { verifying } from "./verify.js";
 import { Visit } from "./visit.js";
@@ -90,8 +90,7 @@ function build({ emotions, model }) {
   byId("weights").textContent = model.tag;
   byId("weights").title = `${model.resolution}x${model.resolution} pixels, drawn on ${model.device}`;
   const names = emotions.filter(({ known }) => known).map(({ name }) => name);
-  fitDefaults(names);
-  rename(emotions);
+  know(emotions, names);
   emotionButtons(store, emotions, notes.emotion);
   const noteMix = new Note(byId("note-mix"));
   mixSliders(store, names, noteMix);
@@ -120,11 +119,11 @@ function build({ emotions, model }) {
 const redrawn = [];
 const redraw = () => redrawn.forEach((part) => part.again());
 
-/** Call emotions by the vocabulary's own names, where an address has another word for them. */
-function rename(emotions) {
+/** Let the store know the vocabulary, and call emotions by its own names where an address has another word for them. */
+function know(emotions, names) {
   const own = new Map(emotions.flatMap(({ name, aliases }) => aliases.map((alias) => [alias, name])));
   for (const { name } of emotions) own.set(name.toLowerCase(), name);
-  store.call((word) => own.get(word.toLowerCase()) ?? word);
+  store.know(names, (word) => own.get(word.toLowerCase()) ?? word);
 }
 
 // ---- rows of faces

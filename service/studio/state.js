@@ -12,7 +12,7 @@ export let DEFAULTS = Object.freeze({
 });
 
 /** Begin with emotions that these weights know. */
-export function fitDefaults(names) {
+function fitDefaults(names) {
   const known = (name) => names.includes(name);
   const mix = Object.keys(DEFAULTS.mix).every(known) ? DEFAULTS.mix : Object.freeze({ [names[0]]: 100 });
   const morph = DEFAULTS.morph.every(known) ? DEFAULTS.morph : Object.freeze([names[0], names[1] ?? names[0]]);
@@ -53,11 +53,16 @@ export function readMix(text) {
   return Object.keys(mix).length ? mix : null;
 }
 
+/** Return what may be of a number of the state that is nearest to `value`. */
+export function bounded(name, value) {
+  const [least, most] = LIMITS[name];
+  return Math.min(most, Math.max(least, value));
+}
+
 function within(name, text, whole = false) {
   const value = Number(text);
   if (text === null || text.trim() === "" || !Number.isFinite(value)) return DEFAULTS[name];
-  const [least, most] = LIMITS[name];
-  const kept = Math.min(most, Math.max(least, value));
+  const kept = bounded(name, value);
   return whole ? Math.round(kept) : kept;
 }
 
@@ -101,11 +106,8 @@ export class Store {
   #last = { control: "", moment: 0 };
   #control = "";
   #name = (word) => word;
-  #unsaid = []; // which emotions the first address left to DEFAULTS
 
   constructor() {
-    const asked = new URLSearchParams(location.search);
-    this.#unsaid = ["emotion", "morph"].filter((name) => !asked.has(name));
     this.state = read(location.search);
     history.replaceState(null, "", this.#address());
     addEventListener("popstate", () => {
@@ -139,14 +141,16 @@ export class Store {
     this.#tell({ moving, control });
   }
 
-  /** From now on call emotions what `name(word)` returns, whatever word an address has for them. */
-  call(name) {
+  /** From now on know the emotions `names`, and call them what `name(word)` returns, whatever an address calls them. */
+  know(names, name) {
     this.#name = name;
     const { mix, morph } = this.state;
+    const before = DEFAULTS;
+    fitDefaults(names);
     this.state = this.#named({
       ...this.state,
-      mix: this.#unsaid.includes("emotion") ? DEFAULTS.mix : mix,
-      morph: this.#unsaid.includes("morph") ? DEFAULTS.morph : morph,
+      mix: mix === before.mix ? DEFAULTS.mix : mix, // an address that said so made an object of its own
+      morph: morph === before.morph ? DEFAULTS.morph : morph,
     });
     history.replaceState(null, "", this.#address());
   }

@@ -2,7 +2,7 @@
 
 import { Job, Note } from "./jobs.js";
 import { ask } from "./service.js";
-import { DEFAULTS, LIMITS, readMix } from "./state.js";
+import { DEFAULTS, bounded, readMix } from "./state.js";
 
 const byId = (id) => document.getElementById(id);
 const KINDS = ["image/png", "image/webp", "image/jpeg", "image/avif"];
@@ -59,7 +59,7 @@ export function verifying(store) {
           seed: verdict.seed,
           intensity: number(verdict.intensity, DEFAULTS.intensity),
           truncation: number(verdict.truncation, DEFAULTS.truncation),
-          size: Math.min(LIMITS.size[1], Math.max(LIMITS.size[0], verdict.size[0])),
+          size: bounded("size", verdict.size[0]),
         },
         `verified ${performance.now()}`,
       );
