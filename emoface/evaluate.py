@@ -34,8 +34,6 @@ def evaluate(
 
     Example: `emoface evaluate weights/fer48.safetensors --data test.zip --train train.zip --out report`
     """
-    from rich.markup import escape
-
     from model import FaceSampler, WeightsError
     from model.sampler import choose_device
     from training.card import headline
@@ -72,7 +70,7 @@ def evaluate(
                 inception=network,
                 quick=quick,
                 device=device,
-                say=lambda text: bar.update(task, description=escape(text)),
+                say=lambda text: bar.update(task, description=text),
             )
         seen = None if quick else reference.faces(figures["protocol"]["emotions"])[1]
         card = write_report(figures, sampler, out, train=seen, run=run)

@@ -20,7 +20,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script to r
 def progress() -> Progress:
     """Return a bar on standard error, which shows nothing where that is no terminal."""
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    return Progress(console=console, disable=not console.is_terminal, transient=True)
+    # As rich's own, but that what stands in brackets is shown: file names may have them.
+    words = TextColumn("{task.description}", markup=False)
+    columns = (words, BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
