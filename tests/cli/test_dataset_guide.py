@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.documents import blocks
 from tests.cli.running import in_process
 
-GUIDE = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text()
 COMMANDS = [
-    line for block in re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL) for line in block.splitlines() if line.strip()
+    line for language, text in blocks("datasets.md") if language == "sh" for line in text.splitlines() if line.strip()
 ]
-SNIPPETS = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
+SNIPPETS = [text for language, text in blocks("datasets.md") if language == "python"]
 
 #: Counts as small as a test wants them; everything else is run as it stands.
 FEWER = {"--per-emotion": "4", "--faces": "10", "--identities": "2"}
