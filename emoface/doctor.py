@@ -8,7 +8,6 @@ import platform
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -17,6 +16,7 @@ import typer
 from emoface.fail import FAILED
 from emoface.models import describe_weights, lines
 from emoface.options import Json, Weights
+from model.software import installed_version
 
 if TYPE_CHECKING:
     from model import FaceSampler
@@ -98,10 +98,8 @@ def _examine(weights: Path | None, device: str | None, seconds: float) -> Iterat
 def _software() -> Check:
     found = {"python": platform.python_version()}
     for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
+        if (number := installed_version(name)) is not None:
+            found[name] = number
     told = ", ".join(f"{name} {number}" for name, number in found.items())
     if "openvino" not in found:
         mend = "pip install openvino: without it torch draws on CPUs, which takes several times as long."

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -14,6 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from model import FaceSampler
 from model.provenance import describe, model_tag
+from model.software import installed_version
 from service.access.gate import Gate
 from service.access.keys import KeyRing
 from service.access.rates import read_rates
@@ -97,7 +97,7 @@ def create_app(
         docs_url="/docs",
         redoc_url=None,
         title="emoface",
-        version=_version(),
+        version=installed_version("emoface") or "0",  # a source tree need not be installed
         description=_DESCRIPTION,
         lifespan=lifespan,
         swagger_ui_parameters={"tryItOutEnabled": True, "validatorUrl": None, "displayRequestDuration": True},
@@ -167,10 +167,3 @@ def _signer(settings: Settings, sampler: Sampler) -> Signer | None:
         model_tag(sampler.name, sampler.sha256),
         settings.c2pa_timestamps,
     )
-
-
-def _version() -> str:
-    try:
-        return version("emoface")
-    except PackageNotFoundError:  # run from a source tree that is not installed
-        return "0"

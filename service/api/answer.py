@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 from collections.abc import Coroutine, Hashable
 from functools import cache
-from importlib.metadata import version
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
@@ -16,6 +15,7 @@ from starlette.responses import Response
 from model import FaceRequest
 from model.encode import ENCODER, FORMATS, file_name
 from model.provenance import model_tag
+from model.software import installed_version
 from service.api.errors import ClientGone
 from service.credentials import signed
 from service.engine import Encoding, Engine, Picture, Sampler
@@ -99,7 +99,7 @@ def entity_tag(sampler: Sampler, *what: Hashable) -> str:
 
 @cache
 def _software() -> tuple[str, ...]:
-    return *(f"{name} {version(name)}" for name in ("torch", "openvino")), ENCODER
+    return *(f"{name} {installed_version(name)}" for name in ("torch", "openvino")), ENCODER
 
 
 def client_has(request: Request, tag: str) -> bool:

@@ -100,7 +100,7 @@ def test_what_makes_it_slow_is_noted(weights: Path, monkeypatch: pytest.MonkeyPa
             raise PackageNotFoundError
         return version(name)
 
-    monkeypatch.setattr(module, "version", without_openvino)
+    monkeypatch.setattr("model.software.version", without_openvino)
     monkeypatch.setattr(features, "check", lambda name: name != "avif")
     monkeypatch.setattr("os.cpu_count", lambda: 4096)
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")

@@ -8,6 +8,7 @@ import random
 import socket
 import threading
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -18,6 +19,7 @@ from PIL import Image
 
 from model import EmotionMix, FaceRequest, encode_face
 from model.emotions import FER2013
+from service.api import answer
 from service.app import create_app
 from service.settings import Settings
 from tests.service.serving import StubSampler, live, serving, tiny_sampler, until_now
@@ -250,3 +252,15 @@ def test_not_ready_but_alive_when_the_inference_thread_is_dead() -> None:
             assert response.status_code == 503
             assert response.headers["content-type"] == "application/problem+json"
         assert client.get("/healthz").status_code == 200
+
+
+def test_faces_are_drawn_where_openvino_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> str:
+        if name == "openvino":
+            raise PackageNotFoundError(name)
+        return "1"
+
+    monkeypatch.setattr("model.software.version", absent)
+    monkeypatch.setattr("service.api.answer._software", answer._software.__wrapped__)
+    with live(create_app(SETTINGS, StubSampler())) as client:
+        assert client.post("/generate", json={"emotion": "happy", "seed": 1}).status_code == 200

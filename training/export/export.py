@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
 from model.files import file_sha256
 from model.provenance import model_tag
 from model.sampler import FaceSampler
+from model.software import installed_version
 from training.data.atomic import atomic_file, stop_signals_as_exit
 from training.data.errors import DataError
 from training.export.agreement import Jury
@@ -200,7 +199,5 @@ def _rate(tried: int, kept: int) -> dict[str, float]:
 
 def _drawn_with() -> list[str]:
     """Return the names and versions of what computes faces: others may round a grey level differently."""
-    found = [f"torch-{version('torch')}"]
-    with suppress(PackageNotFoundError):
-        found.append(f"openvino-{version('openvino')}")
-    return found
+    found = {name: installed_version(name) for name in ("torch", "openvino")}
+    return [f"{name}-{number}" for name, number in found.items() if number is not None]
