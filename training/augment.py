@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from training.distributed import ALONE, World
 from training.recipe import AugmentRecipe
+from training.transfer import send
 
 
 def augment(images: Tensor, p: float, rng: torch.Generator, world: World = ALONE) -> Tensor:
@@ -36,22 +37,21 @@ def augment(images: Tensor, p: float, rng: torch.Generator, world: World = ALONE
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
     theta = torch.stack([torch.stack([cos, -sin, shift[0]], 1), torch.stack([sin, cos, shift[1]], 1)], 1)
     moved = (on[:3].sum(0) > 0).nonzero().squeeze(1)
+    contrast, brightness = torch.exp2(draws[2] * 0.5 * on[3]), draws[3] * 0.2 * on[4]
+    middle = uniform[8] * height, (draws[4] * 0.5).sigmoid() * width
+    # What few numbers there are is made on the host, which then need not ask how many images move; what they are done
+    # with is on the device.
+    values = send(torch.stack([contrast, brightness, *middle, on[5]]), images.device).view(5, n, 1, 1, 1)
     if len(moved):  # resampling blurs a little and costs the most: only where something moves
-        where = moved.to(images.device)
-        grid = F.affine_grid(theta[moved].to(images.device), [len(moved), images.shape[1], height, width], False)
+        where, theta = send(moved, images.device), send(theta[moved], images.device)
+        grid = F.affine_grid(theta, [len(moved), images.shape[1], height, width], False)
         warped = F.grid_sample(images[where], grid, padding_mode="reflection", align_corners=False)
         images = images.index_copy(0, where, warped)
-    contrast = torch.exp2(draws[2] * 0.5 * on[3]).to(images.device).view(n, 1, 1, 1)
-    brightness = (draws[3] * 0.2 * on[4]).to(images.device).view(n, 1, 1, 1)
-    images = images * contrast + brightness
-    rows = torch.arange(height).view(1, height, 1)
-    columns = torch.arange(width).view(1, 1, width)
-    middle = uniform[8] * height, (draws[4] * 0.5).sigmoid() * width
-    inside = ((rows - middle[0].view(n, 1, 1)).abs() < height / 4) & (
-        (columns - middle[1].view(n, 1, 1)).abs() < width / 4
-    )
-    hole = (inside & (on[5] > 0).view(n, 1, 1)).unsqueeze(1).to(images.device)
-    return images.masked_fill(hole, 0.0)
+    images = images * values[0] + values[1]
+    rows = torch.arange(height, device=images.device).view(height, 1)
+    columns = torch.arange(width, device=images.device)
+    inside = ((rows - values[2]).abs() < height / 4) & ((columns - values[3]).abs() < width / 4)
+    return images.masked_fill(inside & (values[4] > 0), 0.0)
 
 
 def steer(p: float, real_sign: float, images: int, recipe: AugmentRecipe) -> float:

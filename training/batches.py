@@ -14,6 +14,7 @@ from training.conditions import Conditions
 from training.data.packed import PackedDataset
 from training.distributed import ALONE, World
 from training.recipe import Recipe
+from training.transfer import send
 
 _STREAM = 0x747261696E  # second word of the Philox key: training shares no random numbers with any other use
 
@@ -90,4 +91,4 @@ class BatchSource:
 
     def _own(self, whole: NDArray[Any]) -> Tensor:
         """Return this process's share of an array over the batch, on the device."""
-        return torch.from_numpy(self._world.share(whole)).to(self._device)
+        return send(torch.from_numpy(self._world.share(whole)), self._device)

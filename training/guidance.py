@@ -17,11 +17,11 @@ Guides see faces through an augmentation of their own, so that no pixel pattern 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -128,6 +128,12 @@ class Guidance(nn.Module):
         self._scales: list[tuple[Tensor, Tensor]] = []  # mean and 1 / deviation of each map's channels in real faces
         self._importance = torch.ones(len(guides[0].config.emotions), device=device)  # of each emotion
         self._loudness: list[Tensor] = []  # 1 / deviation of each guide's features, all channels together
+        self._lasting = [_lasting(guide).to(device) for guide in guides]  # of each guide's attributes
+        self._parts: tuple[str, ...] = ()  # names of what the loss is made of
+        self._replay: Callable[..., tuple[Tensor, Tensor]] | None = None  # the loss as a CUDA graph
+        # Every step must launch the same to be captured, and what one step has looked at, the next may overwrite.
+        same = not recipe.critics and (recipe.moments_every > 1 or not recipe.moments)
+        self._capturable = torch.device(device).type == "cuda" and world.size == 1 and same
         emotions = len(guides[0].config.emotions)
         widths = [width for guide in guides for width in guide.config.widths]
         self.critics = nn.ModuleList(Critic(width, emotions) for width in widths if recipe.critics)
@@ -135,7 +141,8 @@ class Guidance(nn.Module):
         features = sum(guide.config.widths[-1] for guide in guides)
         others = [2 * width for guide in guides for width in guide.config.widths[:-1]]
         low, high = channels * (resolution // 4) ** 2, channels * (resolution // 8) ** 2
-        self.moments = Moments([features, *others, low, high, high, high], emotions, recipe.memory)
+        sizes = [features, *others, low, high, high, high]
+        self.moments = Moments(sizes, emotions, recipe.memory, keeps=recipe.moments_every > 1)
         self.to(device).to(memory_format=torch.channels_last)
 
     def measure(self, data: PackedDataset, device: str) -> None:
@@ -163,9 +170,15 @@ class Guidance(nn.Module):
         self.moments.measure(batches())
 
     def look(self, images: Tensor, rng: torch.Generator, world: World = ALONE) -> Look:
-        """Show faces float32 ``[N, C, H, W]`` in -1..1 to every guide, augmented with random numbers from ``rng``;
-        with a ``world`` they are this process's share."""
-        seen = augment(images, self.recipe.augment_p, rng, world)
+        """Show faces float32 ``[N, C, H, W]`` in -1..1 to every guide, as :meth:`seen` makes them."""
+        return self._look(self.seen(images, rng, world))
+
+    def seen(self, images: Tensor, rng: torch.Generator, world: World = ALONE) -> Tensor:
+        """Return the faces as guides see them, augmented with random numbers from ``rng``; with a ``world`` they are
+        this process's share."""
+        return augment(images, self.recipe.augment_p, rng, world)
+
+    def _look(self, seen: Tensor) -> Look:
         maps = self._raw(seen)
         scaled = zip(maps, self._scales, strict=True)
         return Look([F.relu((part - mean) * scale) for part, (mean, scale) in scaled], self._features(maps), seen)
@@ -192,28 +205,64 @@ class Guidance(nn.Module):
                 told[name].append(part.mean())
         return total, {name: torch.stack(parts).mean() for name, parts in told.items()}
 
-    def generator_loss(self, fake: Look, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return what the guides hold against generated faces, weighted as the recipe says, and each part of it."""
-        own, parts = self.recipe, {}
-        total = batch.emotions.new_zeros(())
-        if own.critics:
+    def generator_loss(self, fake: Look | Tensor, batch: Batch, step: int = 0) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return what the guides hold against generated faces in the ``step``-th step, weighted as the recipe says,
+        and each part of it.
+
+        ``fake`` is what guides see in them, or the faces as :meth:`seen` makes them, for guides to look at.
+        """
+        # What is remembered of few faces has no spread in most directions, and a slope there is no tangent but a wall.
+        filling = step * len(batch.emotions) * self.world.size < self.recipe.memory
+        anew = filling or step % self.recipe.moments_every == 0
+        if isinstance(fake, Tensor):
+            if self._capturable and not (anew and self.recipe.moments):
+                return self._replayed(fake, batch)
+            fake = self._look(fake)
+        total, parts = self._loss(fake, batch.emotions, batch.weights, anew)
+        if self.recipe.critics:
             logits = [critic(part, batch.told) for critic, part in zip(self.critics, fake.maps, strict=True)]
             parts["critics"] = torch.stack([generator_loss("hinge", part, part) for part in logits]).mean()
-            total = total + own.critics * parts["critics"]
+            total = total + self.recipe.critics * parts["critics"]
+        return total, parts
+
+    def _loss(self, fake: Look, emotions: Tensor, weights: Tensor, anew: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return what all but the critics hold against faces that were to show ``emotions``."""
+        own = self.recipe
+        parts: dict[str, Tensor] = {}
+        total = emotions.new_zeros(())
         if own.moments:
-            whole, by_emotion = self.moments(self._sets(fake), batch.emotions, batch.weights, self.world)
+            whole, by_emotion = self.moments(self._sets(fake), emotions, weights, self.world, anew=anew)
             parts |= {"frechet": whole[0], "frechet_maps": whole[1:].mean(), "emotion_means": by_emotion[0]}
             apart = whole + by_emotion * _BY_EMOTION
             total = total + own.moments * (apart[0] + apart[1:].mean()) / 2
         if own.emotion:
             named = [guide.votes(part) for guide, part in zip(self._guides, fake.features, strict=True)]
-            off = torch.stack([divergence(part, batch.emotions) for part in named])
-            parts["guides_emotion"] = (F.relu(off - own.slack) * (batch.emotions @ self._importance)).mean()
+            off = torch.stack([divergence(part, emotions) for part in named])
+            parts["guides_emotion"] = (F.relu(off - own.slack) * (emotions @ self._importance)).mean()
             total = total + own.emotion * parts["guides_emotion"]
         if own.identity:
             parts["guides_identity"] = self._identity(fake)
             total = total + own.identity * parts["guides_identity"]
         return total, parts
+
+    def _replayed(self, seen: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss as one launch: its thousands of small kernels take a GPU less time than Python to launch."""
+        if self._replay is None:
+            self._replay = self._capture(seen, batch)
+        total, parts = self._replay(seen, batch.emotions, batch.weights)
+        return total, {name: part.clone() for name, part in zip(self._parts, parts, strict=True)}
+
+    def _capture(self, seen: Tensor, batch: Batch) -> Callable[..., tuple[Tensor, Tensor]]:
+        def loss(seen: Tensor, emotions: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+            total, parts = self._loss(self._look(seen), emotions, weights, anew=False)
+            self._parts = tuple(parts)
+            return total, torch.stack([part.detach() for part in parts.values()])
+
+        remembered = {name: value.clone() for name, value in self.moments.state_dict().items()}
+        samples = (seen.detach().clone().requires_grad_(), batch.emotions.clone(), batch.weights.clone())
+        replay = torch.cuda.make_graphed_callables(loss, samples)
+        self.moments.load_state_dict(remembered)  # as if nothing had been tried out
+        return cast(Callable[..., tuple[Tensor, Tensor]], replay)
 
     def _sets(self, look: Look) -> list[Tensor]:
         """Return what moments are taken of: all features, mean and deviation of the other maps' channels, coarse
@@ -233,13 +282,17 @@ class Guidance(nn.Module):
 
     def _identity(self, fake: Look) -> Tensor:
         losses = []
-        for guide, features in zip(self._guides, fake.features, strict=True):
+        for guide, features, lasting in zip(self._guides, fake.features, self._lasting, strict=True):
             if guide.attributes is None:
                 continue
-            lasting = [k for k, name in enumerate(guide.config.attributes) if name not in PASSING]
             x = self.world.gather(guide.attributes(features)[:, lasting])
             x = F.normalize((x - x.mean(0)) / (x.std(0).detach() + 1e-3), dim=1)
             likeness = x[0::2] @ x[1::2].T / _TEMPERATURE
             own = torch.arange(len(likeness), device=x.device)
             losses.append((F.cross_entropy(likeness, own) + F.cross_entropy(likeness.T, own)) / 2)
         return torch.stack(losses).mean()
+
+
+def _lasting(guide: JudgeNetwork) -> Tensor:
+    """Return which of the attributes that a guide knows are the person's, as indices."""
+    return torch.tensor([k for k, name in enumerate(guide.config.attributes) if name not in PASSING], dtype=torch.int64)

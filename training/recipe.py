@@ -94,6 +94,7 @@ class GuideRecipe:
     kinds: tuple[str, ...] = ()  # of weights/guide-*.safetensors, or paths of others; empty: no guides
     critics: float = 1.0  # weight of "real" as critics on the guides' feature maps see it
     moments: float = 1.0  # weight of the Frechet distance between the guides' views of generated and of real faces
+    moments_every: int = 1  # steps for which its slope is kept; on a GPU the eigenvalues it is made of take the longest
     emotion: float = 0.1  # weight of "the guides name the emotion that was asked for"
     rare: float = 0.0  # an emotion that a part p of the data show weighs as p ** -rare in that; on average 1
     slack: float = 0.0  # nats by which a guide may be off before its emotion counts: surer than real faces is no gain

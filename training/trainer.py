@@ -21,6 +21,7 @@ from training.judge import JudgeNetwork
 from training.losses import discriminator_loss, emotion_loss, generator_loss, latent_loss, realness
 from training.penalties import penalties
 from training.recipe import Recipe
+from training.transfer import fetch
 from training.twins import twins_loss
 
 
@@ -42,6 +43,7 @@ class Trainer:
         self.device = device
         self.world = world
         self.dtype = getattr(torch, recipe.precision)
+        torch.backends.cudnn.benchmark = True  # every step has the same shapes, so the search for kernels pays
         self.generator = build_generator(recipe.generator_config(resolution, channels, emotions))
         self.discriminator = build_discriminator(recipe.discriminator_config(resolution, channels, emotions))
         for network in (self.generator, self.discriminator):
@@ -50,18 +52,10 @@ class Trainer:
         for network in (self.generator, self.discriminator):
             world.share_layers(network)
         self.augment_p = recipe.augment.minimum
-        self.optimizers = {
-            "generator": torch.optim.Adam(
-                self.generator.parameters(), recipe.generator.lr, recipe.generator.betas, foreach=True
-            ),
-            "discriminator": torch.optim.Adam(
-                self.discriminator.parameters(), recipe.discriminator.lr, recipe.discriminator.betas, foreach=True
-            ),
-        }
+        self.optimizers = {name: self._adam(name) for name in ("generator", "discriminator")}
         self.guide = Guidance(recipe.guide, guides, device, world, self.dtype) if guides else None
         if self.guide is not None and recipe.guide.critics:
-            critics = self.guide.critics.parameters()
-            self.optimizers["guide"] = torch.optim.Adam(critics, recipe.guide.lr, recipe.guide.betas, foreach=True)
+            self.optimizers["guide"] = self._adam("guide")
         # Compiled views of the same modules, so that state is saved under its own names.
         self._draw = torch.compile(self.generator) if recipe.compile else self.generator
         self._judge = torch.compile(self.discriminator) if recipe.compile else self.discriminator
@@ -90,6 +84,8 @@ class Trainer:
         real, fake = verdict.logit[:n], verdict.logit[n:]
         logged: dict[str, Tensor] = {}
         names = verdict.emotion.shape[1] > 0  # the classic discriminators name no emotion
+        # Fetched while the rest of the step runs, so that on a GPU the next one is launched before this one is done.
+        real_sign = fetch(self.world.mean({"real_sign": realness(loss.kind, real, fake)[0].sign().mean()})["real_sign"])
         total = loss_d = discriminator_loss(loss.kind, real, fake)
         if names:
             logged["emotion_real"] = emotion_loss(verdict.emotion[:n], batch.emotions)
@@ -121,7 +117,7 @@ class Trainer:
             logged["twins"] = self._twins(drawn, batch)
             total = total + loss.twins * logged["twins"]
         if self.guide is not None and taught is not None:
-            held, parts = self.guide.generator_loss(taught, batch)
+            held, parts = self.guide.generator_loss(taught, batch, cur_nimg // recipe.schedule.batch)
             total, logged = total + held, logged | parts
         if learning:
             self._descend("generator", total)
@@ -139,18 +135,21 @@ class Trainer:
         logged = self.world.mean({name: value.detach() for name, value in logged.items()})
         images = n * self.world.size
         if recipe.augment.target > 0:
-            self.augment_p = steer(self.augment_p, float(logged["real_sign"]), images, recipe.augment)
+            self.augment_p = steer(self.augment_p, real_sign(), images, recipe.augment)
         else:
             self.augment_p = planned(cur_nimg + images, recipe.augment)
         return logged
 
-    def _learn_guided(self, batch: Batch, drawn: Tensor) -> tuple[Look | None, dict[str, Tensor]]:
-        """Show real and generated images to the guides and train their critics; return what they see in the latter."""
+    def _learn_guided(self, batch: Batch, drawn: Tensor) -> tuple[Look | Tensor | None, dict[str, Tensor]]:
+        """Show real and generated images to the guides and train their critics; return what they see in the latter.
+
+        Without critics it is what guides are to look at.
+        """
         if self.guide is None:
             return None, {}
-        fake = self.guide.look(drawn, batch.rng, self.world)
         if "guide" not in self.optimizers:
-            return fake, {}
+            return self.guide.seen(drawn, batch.rng, self.world), {}
+        fake = self.guide.look(drawn, batch.rng, self.world)
         with torch.no_grad():
             real = self.guide.look(batch.images, batch.rng, self.world)
         self.guide.requires_grad_(True)
@@ -196,6 +195,12 @@ class Trainer:
         """Return all that has a state, by name."""
         own = {"generator": self.generator, "discriminator": self.discriminator, "average": self.average}
         return own if self.guide is None else {**own, "guide": self.guide}
+
+    def _adam(self, name: str) -> torch.optim.Adam:
+        """Return the optimiser of a network: one kernel a step on a GPU, one for each kind of sum on a CPU."""
+        own, parameters = getattr(self.recipe, name), getattr(self, name).parameters()
+        fused = torch.device(self.device).type == "cuda"
+        return torch.optim.Adam(parameters, own.lr, own.betas, fused=fused, foreach=not fused)
 
     def _descend(self, name: str, loss: Tensor) -> None:
         self.optimizers[name].zero_grad(set_to_none=True)

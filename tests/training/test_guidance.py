@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from training.batches import BatchSource
 from training.data.packed import load_packed
@@ -232,3 +233,85 @@ def test_guides_in_bfloat16_see_what_they_see_in_float32(guided, faces):
     assert b.dtype == torch.float32
     assert not torch.equal(a, b)
     assert float((a - b).abs().max()) < 0.05 * float(a.abs().max())
+
+
+def _captured_and_not(guided, faces, device):
+    """Give two equal guidances, of which the first may capture, and a function that makes faces for them."""
+    data = load_packed(faces)
+    own = replace(guided.guide, critics=0.0, moments_every=4, augment_p=0.0, memory=2 * guided.schedule.batch)
+    pair = [Guidance(own, load_guides(own, data), device, ALONE) for _ in range(2)]
+    for made, capturable in zip(pair, (True, False), strict=True):
+        made.measure(data, device)
+        made._capturable = capturable
+    source = BatchSource(data, replace(guided, guide=own), device)
+
+    def drawn(step):
+        batch = source.at(step * guided.schedule.batch)
+        noise = torch.randn(batch.images.shape, generator=rng(step)).to(device)
+        return batch, (batch.images + (0.1 + 0.1 * step) * noise)
+
+    return pair, drawn
+
+
+def _same_steps(pair, drawn, steps=7):
+    for step in range(steps):
+        batch, seen = drawn(step)
+        told = []
+        for made in pair:
+            x = seen.clone().requires_grad_()
+            loss, parts = made.generator_loss(x * 1.0, batch, step)
+            loss.backward()
+            told.append((loss.detach(), x.grad, parts, dict(made.state_dict())))
+        torch.testing.assert_close(told[0], told[1], rtol=2e-3, atol=1e-5)
+
+
+def test_a_captured_loss_is_the_loss_and_leaves_no_trace_of_its_capture(guided, faces, monkeypatch):
+    captures = []
+
+    def pretend(loss, samples):
+        for _ in range(3):
+            loss(*samples)
+        captures.append(1)
+        return loss
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", pretend)
+    _same_steps(*_captured_and_not(guided, faces, "cpu"))
+    assert captures == [1]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_graph_of_the_loss_is_the_loss_on_a_gpu(guided, faces):
+    _same_steps(*_captured_and_not(guided, faces, "cuda"))
+
+
+def test_slopes_are_kept_only_once_the_memory_is_full(guided, faces):
+    data = load_packed(faces)
+    own = replace(guided.guide, critics=0.0, emotion=0.0, identity=0.0, memory=4 * guided.schedule.batch)
+    exact, kept = (
+        Guidance(replace(own, moments_every=every), load_guides(own, data), "cpu", ALONE) for every in (1, 100)
+    )
+    source = BatchSource(data, replace(guided, guide=own), "cpu")
+    for made in (exact, kept):
+        made.measure(data, "cpu")
+    for step in range(6):
+        batch = source.at(step * guided.schedule.batch)
+        seen = batch.images * (1 + 0.2 * step)
+        distances = [float(made.generator_loss(seen, batch, step)[1]["frechet"]) for made in (exact, kept)]
+        assert (distances[1] == pytest.approx(distances[0], rel=1e-3)) == (step < 4), step
+
+
+def test_a_run_that_keeps_slopes_stopped_and_continued_equals_one_that_was_not(guided, faces, tmp_path):
+    own = replace(guided.guide, critics=0.0, moments_every=4, memory=2 * guided.schedule.batch)
+    recipe = replace(guided, guide=own)
+
+    def until(images):
+        return replace(recipe, schedule=replace(recipe.schedule, total_kimg=images / 1000, decay_from_kimg=1))
+
+    batch = recipe.schedule.batch
+    train(until(10 * batch), faces, tmp_path / "whole", device="cpu")
+    train(until(6 * batch), faces, tmp_path / "parts", device="cpu")
+    train(until(10 * batch), faces, tmp_path / "parts", device="cpu")
+    with safe_open(tmp_path / "whole" / STATE, "pt") as whole, safe_open(tmp_path / "parts" / STATE, "pt") as parts:
+        assert any("slope" in name for name in whole.keys())  # noqa: SIM118
+        for name in whole.keys():  # noqa: SIM118
+            assert torch.equal(whole.get_tensor(name), parts.get_tensor(name)), name

@@ -16,8 +16,8 @@ def normal(n: int, size: int, seed: int, scale: float = 1.0, shift: float = 0.0)
     return torch.randn(n, size, generator=torch.Generator().manual_seed(seed)) * scale + shift
 
 
-def remembering(real: torch.Tensor, memory: float) -> Moments:
-    moments = Moments([real.shape[1]], 3, memory)
+def remembering(real: torch.Tensor, memory: float, *, keeps: bool = False) -> Moments:
+    moments = Moments([real.shape[1]], 3, memory, keeps=keeps)
     moments.measure([([part], EMOTIONS[torch.arange(len(part)) % 3]) for part in real.split(100)])
     return moments
 
@@ -97,3 +97,23 @@ def test_features_that_never_vary_have_a_finite_gradient() -> None:
     (whole + means).sum().backward()
     assert fake.grad is not None
     assert bool(np.isfinite(fake.grad.numpy()).all())
+
+
+def test_a_kept_slope_is_the_exact_one_while_nothing_moves_and_a_bound_when_it_does() -> None:
+    real, fake = normal(600, 5, 0), normal(200, 5, 1, 1.3, 0.2)
+    asked, weights = EMOTIONS[torch.arange(200) % 3], torch.ones(200)
+    exact, kept = remembering(real, 1000), remembering(real, 1000, keeps=True)
+    slopes = []
+    for moments in (exact, kept):
+        x = fake.clone().requires_grad_()
+        whole, _ = moments([x], asked, weights)
+        whole.sum().backward()
+        slopes.append((whole.detach(), x.grad))
+    torch.testing.assert_close(slopes[1], slopes[0], rtol=1e-3, atol=1e-5)
+    wider = fake * 2
+    exact_whole, _ = exact([wider], asked, weights, anew=False)
+    kept_whole, _ = kept([wider], asked, weights, anew=False)
+    assert 0.5 * float(exact_whole) < float(kept_whole) < float(exact_whole) - 1e-4  # a concave root's tangent is above
+    renewed, _ = kept([wider], asked, weights)
+    exact_whole, _ = exact([wider], asked, weights)
+    assert float(renewed) == pytest.approx(float(exact_whole), rel=1e-3)
