@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -42,6 +43,20 @@ class _Target:
     out: Path
     format: str
     many: bool = False  # a file for each face
+    sign: Callable[[bytes, str], bytes] | None = None  # a picture of a media type, with content credentials
+
+    def write(self, path: Path, picture: bytes) -> None:
+        """Write a picture to ``path``, signed where pictures are."""
+        from model.animate import ANIMATED
+        from model.encode import FORMATS
+        from model.files import write_whole
+
+        if self.sign is not None:
+            picture = self.sign(picture, {**FORMATS, **ANIMATED}[self.format])
+        if path == _STDOUT:
+            sys.stdout.buffer.write(picture)
+        else:
+            write_whole(path, picture)
 
 
 def generate(
@@ -136,6 +151,7 @@ def generate(
     people = people or [drawn_seed()]
     try:
         sampler = FaceSampler.load(weights, device)
+        target = replace(target, sign=_signing(sampler))
         moments = read_moments(emotions, intensity, sampler.emotions)
         shown = [(mix, strength) for _, mix, strength in moments]
         if morph:
@@ -216,7 +232,7 @@ def _stills(sampler: FaceSampler, faces: Sequence[FaceRequest], target: _Target,
         folder.mkdir(parents=True, exist_ok=True)
     files = []
     for path, (face, pixels) in zip(paths, _drawn(sampler, faces, size), strict=True):
-        _write(path, encode_face(pixels, None, target.format, describe(sampler, face)))
+        target.write(path, encode_face(pixels, None, target.format, describe(sampler, face)))
         files.append(
             {
                 "file": str(path),
@@ -244,7 +260,7 @@ def _grid(
 
     stills = [pixels for _, pixels in _drawn(sampler, faces, size)]
     text = describe_many(sampler)
-    _write(target.out, encode_grid(stills, *titles, labels=labels, format=target.format, text=text))
+    target.write(target.out, encode_grid(stills, *titles, labels=labels, format=target.format, text=text))
     told = {"file": str(target.out), "emotions": titles[0], "seeds": titles[1], "format": target.format}
     return {"model": model_tag(sampler.name, sampler.sha256), "files": [told]}
 
@@ -257,18 +273,20 @@ def _morph(
 
     stills = [pixels for _, pixels in _drawn(sampler, faces, size)]
     text = describe_many(sampler)
-    _write(target.out, encode_animation(stills, target.format, round(1000 / fps), text=text))
+    target.write(target.out, encode_animation(stills, target.format, round(1000 / fps), text=text))
     told = {"file": str(target.out), "seed": str(faces[0].seed), "frames": len(faces), "format": target.format}
     return {"model": model_tag(sampler.name, sampler.sha256), "files": [told]}
 
 
-def _write(path: Path, picture: bytes) -> None:
-    from model.files import write_whole
+def _signing(sampler: FaceSampler) -> Callable[[bytes, str], bytes] | None:
+    """Return what signs pictures, where the environment names a certificate as it does for the service."""
+    if not any(name.upper().startswith("EMOFACE_C2PA_") for name in os.environ):
+        return None
+    from service.credentials import read_signer
+    from service.settings import Settings
 
-    if path == _STDOUT:
-        sys.stdout.buffer.write(picture)
-    else:
-        write_whole(path, picture)
+    signer = read_signer(Settings.read(), sampler.name, sampler.sha256)
+    return None if signer is None else signer.sign
 
 
 def _sentence(mixes: Sequence[EmotionMix], people: Sequence[int | str], files: Sequence[object]) -> str:

@@ -12,7 +12,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
 from model import FaceSampler
-from model.provenance import describe, model_tag
+from model.provenance import describe
 from model.software import installed_version
 from service.access.gate import Gate
 from service.access.keys import KeyRing
@@ -22,7 +22,7 @@ from service.api.answer import HEADERS
 from service.api.direct import Direct
 from service.api.document import document
 from service.api.errors import add_problem_handlers
-from service.credentials import CredentialsError, Signer
+from service.credentials import read_signer
 from service.engine import Engine, Sampler
 from service.engine.watch import Watches
 from service.observability import REQUEST_ID, Metrics, Observed
@@ -108,7 +108,7 @@ def create_app(
     app.state.sampler = loaded
     app.state.settings = settings
     app.state.draining = False
-    app.state.signer = _signer(settings, loaded)
+    app.state.signer = read_signer(settings, loaded.name, loaded.sha256)
     app.state.metrics = metrics_of
     add_problem_handlers(app)
     document(app)
@@ -152,18 +152,4 @@ def load_sampler(settings: Settings) -> FaceSampler:
         batch_size=settings.batch_size or None,
         precision=settings.precision,
         threads=settings.threads or None,
-    )
-
-
-def _signer(settings: Settings, sampler: Sampler) -> Signer | None:
-    if settings.c2pa_certificate is None and settings.c2pa_key is None:
-        return None
-    if settings.c2pa_certificate is None or settings.c2pa_key is None:
-        raise CredentialsError("pictures are signed with EMOFACE_C2PA_CERTIFICATE and EMOFACE_C2PA_KEY; give both.")
-    return Signer(
-        settings.c2pa_certificate,
-        settings.c2pa_key,
-        settings.c2pa_algorithm,
-        model_tag(sampler.name, sampler.sha256),
-        settings.c2pa_timestamps,
     )

@@ -10,13 +10,19 @@ import asyncio
 import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from fastapi import Request
 
 from model.encode import encode_face
-from model.provenance import DIGITAL_SOURCE_TYPE
+from model.provenance import DIGITAL_SOURCE_TYPE, model_tag
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from fastapi import Request
+
+
+_CONTAINERS: Final = {"image/apng": "image/png"}  # C2PA knows containers, and an APNG is a PNG
 
 
 class CredentialsError(ValueError):
@@ -62,9 +68,24 @@ class Signer:
     def sign(self, picture: bytes, media_type: str) -> bytes:
         """Return a picture with its credentials. Its pixels and its text stay as they are."""
         signed = io.BytesIO()
+        media_type = _CONTAINERS.get(media_type, media_type)
         builder = self._c2pa.Builder(self._manifest, self._context)
         builder.sign(self._signer, media_type, io.BytesIO(picture), signed)
         return signed.getvalue()
+
+
+def read_signer(settings: Settings, name: str, sha256: str) -> Signer | None:
+    """Return what signs pictures of the weights ``name`` with this hash as the settings say; None: nothing does.
+
+    Raises:
+        CredentialsError: pictures cannot be signed so.
+    """
+    certificate, key = settings.c2pa_certificate, settings.c2pa_key
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise CredentialsError("pictures are signed with EMOFACE_C2PA_CERTIFICATE and EMOFACE_C2PA_KEY; give both.")
+    return Signer(certificate, key, settings.c2pa_algorithm, model_tag(name, sha256), settings.c2pa_timestamps)
 
 
 async def signed(request: Request, picture: bytes, media_type: str) -> bytes:

@@ -21,6 +21,7 @@ from model.emotions import FER2013
 from service.app import create_app
 from service.settings import Settings
 from tests.cli.running import in_process
+from tests.service.certificates import issued, manifest
 from tests.service.serving import live
 
 
@@ -218,3 +219,30 @@ def test_labels_and_sizes_of_a_large_grid(weights: Path, tmp_path: Path) -> None
         assert image.size == (3 * 32, 20 * 32 + 8)
         pixels = np.asarray(image)
     assert (pixels[8:, :32] != 255).any()  # names stand beside the faces
+
+
+@pytest.mark.parametrize(
+    ("asked", "name", "kind"),
+    [
+        (["happy"], "face.png", "image/png"),
+        (["happy", "sad", "--grid"], "grid.webp", "image/webp"),
+        (["happy", "sad", "--morph", "--frames", 2], "morph.gif", "image/gif"),
+        (["happy", "sad", "--morph", "--frames", 2, "--format", "apng"], "morph.png", "image/apng"),
+    ],
+)
+def test_pictures_are_signed_with_the_services_certificate(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[object], name: str, kind: str
+) -> None:
+    for setting, file in issued(tmp_path).items():
+        monkeypatch.setenv(f"EMOFACE_{setting.upper()}", str(file))
+    generate(weights, *asked, "--seed", 2, "-o", tmp_path / name)
+    assert f"{weights.stem}@" in json.dumps(manifest((tmp_path / name).read_bytes(), kind))
+
+
+def test_a_certificate_without_its_key_draws_nothing(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMOFACE_C2PA_CERTIFICATE", str(tmp_path / "chain.pem"))
+    done = in_process("generate", "happy", "--weights", weights, "-o", tmp_path / "face.png", "--device", "cpu")
+    assert (done.exit_code, "give both" in done.stderr) == (1, True)
+    assert not (tmp_path / "face.png").exists()
