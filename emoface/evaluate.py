@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from emoface.fail import fail
-from emoface.options import progress
+from emoface.options import Json, progress
 
 Data = Annotated[Path, typer.Option("--data", help="Packed zip of real faces that no training has seen.")]
 
@@ -29,6 +30,7 @@ def evaluate(
         Path | None, typer.Option(help="Inception's weights (torch-fidelity's .pth), for FID; hours without a GPU.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    as_json: Json = False,
 ) -> None:
     """Measure weights against real faces and write a report.
 
@@ -78,6 +80,9 @@ def evaluate(
         fail(error)
     except OSError as error:
         fail(f"cannot write the report to {out}: {error.strerror}.")
+    if as_json:
+        typer.echo((out / "report.json").read_text(encoding="utf-8"))
+        return
     for line in headline(figures):
         told = " / ".join(f"{value:.3f}" for value in line.values)
         typer.echo(f"{line.aim.name}: {told} (must {line.aim.must:g}, aim {line.aim.aim:g})")
@@ -88,12 +93,13 @@ def judge(
     train: Annotated[Path, typer.Option(help="Packed zip of faces to learn from.")],
     out: Annotated[Path, typer.Option(help="The judge's .safetensors file to write.")],
     data: Annotated[Path | None, typer.Option("--data", help="Packed zip of faces to test it on.")] = None,
-    kind: Annotated[str, typer.Option(help="a or b: judges, so that one can check the other; c to i: guides.")] = "a",
+    kind: Annotated[str, typer.Option(help="a or b: judges, so that one can check the other; c to k: guides.")] = "a",
     attributes: Annotated[
         Path | None, typer.Option(help="CelebA, a folder or a zip: a guide learns its attributes too.")
     ] = None,
     epochs: Annotated[float | None, typer.Option(min=0.0, help="Times to see every face.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    as_json: Json = False,
 ) -> None:
     """Train a judge, a classifier of emotions that no generator is trained with; or a guide, which teaches generators
     and so must never judge them.
@@ -137,5 +143,8 @@ def judge(
         made.save(out)
     except (DataError, JudgeError, ValueError) as error:
         fail(error)
+    if as_json:
+        typer.echo(json.dumps({"file": str(out), "test": made.card.get("test")}))
+        return
     told = "" if test is None else ": " + ", ".join(f"{name} {value:.3f}" for name, value in made.card["test"].items())
     typer.echo(f"{out}{told}")

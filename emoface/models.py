@@ -41,6 +41,7 @@ def describe_weights(path: Path) -> dict[str, Any]:
     Raises:
         WeightsError: it cannot be used.
     """
+    from model.emotions import aliases_of
     from model.provenance import model_tag
     from model.weights import load_generator
 
@@ -53,6 +54,7 @@ def describe_weights(path: Path) -> dict[str, Any]:
         "file": str(path.resolve()),
         "bytes": path.stat().st_size,
         "emotions": list(generator.config.emotions),
+        "aliases": {name: aliases_of(name) for name in generator.config.emotions},
         "resolution": generator.config.resolution,
         "channels": generator.config.channels,
         "architecture": generator.config.architecture,
@@ -65,11 +67,13 @@ def describe_weights(path: Path) -> dict[str, Any]:
 def lines(weights: dict[str, Any]) -> list[str]:
     """Return what :func:`describe_weights` found as lines for people."""
     card, colour = weights["card"], "grey" if weights["channels"] == 1 else "colour"
+    also = [f"{name}: {', '.join(others)}" for name, others in weights["aliases"].items() if others]
     told = [
         weights["tag"],
         f"  file      {weights['file']}, {weights['bytes']:,} bytes",
         f"  sha256    {weights['sha256']}",
         f"  draws     {weights['resolution']}x{weights['resolution']} {colour}, {', '.join(weights['emotions'])}",
+        *([f"  also      {'; '.join(also)}"] if also else []),
         f"  network   {weights['architecture']}, {weights['parameters']:,} parameters",
     ]
     trained = []

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from emoface.fail import fail
-from emoface.options import progress
+from emoface.options import Json, progress
 
 if TYPE_CHECKING:
     from training.data.report import PrepareReport
@@ -24,9 +26,13 @@ _MOST_BAD_SHOWN = 20
 
 
 def _run(
-    source: Path, out: Path, prepare: Callable[[Callable[[int, int], None]], PrepareReport], what: str = "faces"
+    source: Path,
+    out: Path,
+    prepare: Callable[[Callable[[int, int], None]], PrepareReport],
+    as_json: bool,
+    what: str = "faces",
 ) -> None:
-    """Call ``prepare`` with a function that reports (done, total), and print how many of ``what`` came of it."""
+    """Call ``prepare`` with a function that reports (done, total), and tell how many of ``what`` came of it."""
     from training.data.errors import DataError
 
     try:
@@ -35,6 +41,11 @@ def _run(
             report = prepare(lambda done, total: bar.update(task, completed=done, total=total))
     except DataError as error:
         fail(error)
+    if as_json:
+        # A Counter does not survive asdict, which makes it count its pairs.
+        told = asdict(report) | {"counts": dict(report.counts), "bad": [str(row) for row in report.bad]}
+        typer.echo(json.dumps({"file": str(out), **told}, ensure_ascii=False, indent=2))
+        return
     for row in report.bad[:_MOST_BAD_SHOWN]:
         typer.echo(f"  bad {row}", err=True)
     if len(report.bad) > _MOST_BAD_SHOWN:
@@ -56,6 +67,7 @@ def prepare_fer2013(
     out: Out,
     ferplus: Annotated[Path | None, typer.Option(help="fer2013new.csv: FER+ votes, joined by row.")] = None,
     split: Annotated[str, typer.Option(help="training, publictest, privatetest, or test for both.")] = "training",
+    as_json: Json = False,
 ) -> None:
     """Pack FER-2013 for training: PNGs and a `dataset.json` that StyleGAN's readers read too.
 
@@ -63,7 +75,12 @@ def prepare_fer2013(
     """
     from training.data.fer2013 import prepare_fer2013 as prepare
 
-    _run(source, out, lambda progress: prepare(source, out, ferplus=ferplus, split=split, progress=progress))
+    _run(
+        source,
+        out,
+        lambda progress: prepare(source, out, ferplus=ferplus, split=split, progress=progress),
+        as_json,
+    )
 
 
 @prepare_app.command("affectnet")
@@ -75,6 +92,7 @@ def prepare_affectnet(
     split: Annotated[str, typer.Option(help="training, validation, or test where there is one.")] = "training",
     size: Size = 48,
     colour: Annotated[bool, typer.Option("--colour", help="Keep the colours; otherwise grey.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Pack AffectNet's eight emotions; the layout is recognised.
 
@@ -82,7 +100,12 @@ def prepare_affectnet(
     """
     from training.data.affectnet import prepare_affectnet as prepare
 
-    _run(source, out, lambda tell: prepare(source, out, split=split, size=size, colour=colour, progress=tell))
+    _run(
+        source,
+        out,
+        lambda tell: prepare(source, out, split=split, size=size, colour=colour, progress=tell),
+        as_json,
+    )
 
 
 @prepare_app.command("celeba")
@@ -96,6 +119,7 @@ def prepare_celeba(
     split: Annotated[str, typer.Option(help="all, or training, validation, test by list_eval_partition.")] = "all",
     size: Size = 48,
     grey: Grey = False,
+    as_json: Json = False,
 ) -> None:
     """Pack CelebA's aligned faces with the chosen attributes as classes; Smiling gives neutral and happy.
 
@@ -108,6 +132,7 @@ def prepare_celeba(
         source,
         out,
         lambda tell: prepare(source, out, attributes=wanted, split=split, size=size, grey=grey, progress=tell),
+        as_json,
     )
 
 
@@ -117,6 +142,7 @@ def prepare_mnist(
     out: Out,
     split: Annotated[str, typer.Option(help="train or test.")] = "train",
     size: Annotated[int, typer.Option(min=28, max=1024, help="Pixels a side; digits are padded, not blurred.")] = 32,
+    as_json: Json = False,
 ) -> None:
     """Pack MNIST's digits: ten classes to try a recipe on in minutes.
 
@@ -124,7 +150,7 @@ def prepare_mnist(
     """
     from training.data.mnist import prepare_mnist as prepare
 
-    _run(source, out, lambda tell: prepare(source, out, split=split, size=size, progress=tell), "digits")
+    _run(source, out, lambda tell: prepare(source, out, split=split, size=size, progress=tell), as_json, "digits")
 
 
 @prepare_app.command("folder")
@@ -133,6 +159,7 @@ def prepare_folder(
     out: Out,
     size: Size = 48,
     grey: Grey = False,
+    as_json: Json = False,
 ) -> None:
     """Pack any pictures, sorted into class folders: `happy/`, `sad/`... or classes of your own.
 
@@ -140,4 +167,4 @@ def prepare_folder(
     """
     from training.data.folder import prepare_folder as prepare
 
-    _run(source, out, lambda tell: prepare(source, out, size=size, grey=grey, progress=tell), "pictures")
+    _run(source, out, lambda tell: prepare(source, out, size=size, grey=grey, progress=tell), as_json, "pictures")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from emoface.fail import fail
+from emoface.options import Json
 
 
 def train(
@@ -29,6 +32,7 @@ def train(
     describe: Annotated[
         bool, typer.Option("--describe", help="Print sizes and costs of the networks and stop.")
     ] = False,
+    as_json: Json = False,
 ) -> None:
     """Train weights by a recipe, from the start or from where the run in --out stopped.
 
@@ -44,7 +48,7 @@ def train(
     except RecipeError as error:
         _stop(error, first)
     if describe:
-        _describe(plan)
+        _describe(plan, as_json)
         return
     if data is None or out is None:
         _stop("training needs --data X.zip (made by 'emoface prepare') and --out FOLDER.", first)
@@ -86,7 +90,9 @@ def train(
         except OSError as error:
             fail(f"the run in {out} stopped: {error.strerror}; what was saved before is whole.")
     why = {"done": "finished", "minutes": "out of time, saved", "signal": "stopped, saved"}[result.reason]
-    if first:
+    if first and as_json:
+        typer.echo(json.dumps({**asdict(result), "weights": str(result.weights)}))
+    elif first:
         typer.echo(f"{why}: {result.cur_nimg:,} images in {result.seconds / 60:.1f} minutes, weights {result.weights}")
 
 
@@ -97,7 +103,7 @@ def _stop(sentence: object, first: bool) -> NoReturn:
     fail(sentence)
 
 
-def _describe(plan: Any) -> None:
+def _describe(plan: Any, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -107,6 +113,10 @@ def _describe(plan: Any) -> None:
         rows = describe_networks(plan)
     except ValueError as error:
         fail(f"this recipe's networks cannot be built: {error}")
+    if as_json:
+        networks = [{"network": name, "parameters": size, "multiply_adds": cost} for name, size, cost in rows]
+        typer.echo(json.dumps({"recipe": plan.to_dict(), "networks": networks}, indent=2))
+        return
     table = Table("network", "parameters", "multiply-adds / image", title=f"{plan.name}: 48x48, 1 channel, 8 emotions")
     for name, parameters, macs in rows:
         table.add_row(name, f"{parameters:,}", f"{macs:,}")

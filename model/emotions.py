@@ -76,6 +76,11 @@ def canonical_emotion(name: str, vocabulary: Sequence[str]) -> str:
     return key
 
 
+def aliases_of(name: str) -> list[str]:
+    """Return the other names of an emotion, in alphabetical order; none if it is not FER+'s."""
+    return sorted(alias for alias, meaning in ALIASES.items() if meaning == name)
+
+
 def read_mix(text: str) -> str | dict[str, float]:
     """Read ``happy`` or ``happy=0.7,surprise=0.3``, as :class:`EmotionMix` writes itself, for :meth:`EmotionMix.parse`.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from model.emotions import ALIASES, FERPLUS
+from model.emotions import FERPLUS, aliases_of
 from model.provenance import model_tag
 from service.api.deps import SamplerDep
 from service.api.schemas import Emotions, KnownEmotion
@@ -21,7 +21,7 @@ async def emotions(sampler: SamplerDep) -> Emotions:
         emotions=[
             KnownEmotion(
                 name=name,
-                aliases=sorted(alias for alias, meaning in ALIASES.items() if meaning == name),
+                aliases=aliases_of(name),
                 known=name in sampler.emotions,
             )
             for name in names

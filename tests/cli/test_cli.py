@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -122,6 +123,8 @@ def test_prepare_then_train_then_generate(tmp_path):
     assert b"finished: 40 images" in done.stdout
     assert b"img/s" in done.stderr
     trained = tmp_path / "run" / "quick-000000.safetensors"
+    again = json.loads(in_process("train", tmp_path / "quick.toml", *run, "--json").stdout)  # nothing is left to do
+    assert (again["cur_nimg"], again["reason"], again["weights"]) == (40, "done", str(trained))
     assert in_process("generate", "fear", "-o", tmp_path / "f.png", "--weights", trained).exit_code == 0
 
 
@@ -147,6 +150,12 @@ def test_describe_prints_parameters_and_multiply_adds():
     done = in_process("train", "fer48", "--describe")
     assert "3,310,340" in done.stdout
     assert "1,781,769" in done.stdout
+    told = json.loads(in_process("train", "fer48", "--describe", "--json").stdout)
+    assert {part["network"]: part["parameters"] for part in told["networks"]} == {
+        "generator": 3_310_340,
+        "discriminator": 1_781_769,
+    }
+    assert told["recipe"]["name"] == "fer48"
 
 
 @pytest.mark.parametrize("verb", ["generate", "evaluate"])

@@ -40,6 +40,8 @@ def test_weights_get_a_report(folder):
     assert figures["protocol"]["truncation"] == 0.95
     assert "judge" in figures["judges"]
     assert (out / "report.md").read_text().startswith("# w: report")
+    asked = (*data, *judges, "--quick", "--faces", 20, "--out", out, "--json")
+    assert json.loads(in_process("evaluate", folder / "w.safetensors", *asked).stdout) == figures
 
 
 @pytest.mark.parametrize(
@@ -77,6 +79,8 @@ def test_a_guide_learns_attributes_and_is_no_judge(folder, tmp_path):
     made = in_process("judge", *wanted, "--train", pack, "--out", guide)
     assert made.exit_code == 0, made.output
     assert Judge.load(guide).config.attributes == tuple(ATTRIBUTES)
+    made = in_process("judge", *wanted, "--train", pack, "--data", pack, "--out", guide, "--json")
+    assert json.loads(made.stdout) == {"file": str(guide), "test": Judge.load(guide).card["test"]}
     made = in_process("judge", "--attributes", tmp_path / "celeba", "--train", pack, "--out", guide)
     assert made.exit_code == 1
     assert "attributes are for guides" in made.stderr

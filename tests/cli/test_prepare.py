@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from pathlib import Path
 
@@ -77,6 +78,11 @@ def test_folder_tells_of_damage(tmp_path: Path) -> None:
     assert "bad joy/torn.jpg: not a readable image" in done.stderr
     assert "left out 1: not a picture file" in done.stderr
     assert load_packed(out).images.shape == (200, 1, 16, 16)
+    done = prepare("folder", tmp_path / "f", out, "--size", 16, "--grey", "--json")
+    told = json.loads(done.stdout)
+    assert (told["file"], told["written"], told["counts"]) == (str(out), 200, {"happy": 200})
+    assert told["bad"] == ["joy/torn.jpg: not a readable image"]
+    assert list(told["skipped"]) == ["not a picture file"]
 
 
 @pytest.mark.parametrize(

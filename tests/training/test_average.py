@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,8 @@ def test_the_command_says_where_it_is_or_why_there_is_none(tmp_path: Path) -> No
     done = in_process("average", *paths, "-o", out)
     assert (done.exit_code, done.stdout) == (0, f"{out}\n")
     assert FaceSampler.load(out, "cpu").card["averaged"][0]["images_seen"] == 1
+    told = json.loads(in_process("average", *paths, "-o", out, "--json").stdout)
+    assert told == {"file": str(out), "sha256": FaceSampler.load(out, "cpu").sha256}
     done = in_process("average", paths[0], "-o", out)
     assert done.exit_code == 1
     assert "two weight files" in done.stderr
