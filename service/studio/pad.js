@@ -45,9 +45,8 @@ export function pad(store, names) {
   plane.addEventListener("pointermove", (event) => {
     if (plane.hasPointerCapture(event.pointerId)) go(under(event), true);
   });
-  plane.addEventListener("pointerup", (event) => {
-    if (plane.hasPointerCapture(event.pointerId)) go(under(event), false);
-  });
+  // After pointerup, and when the browser takes a finger away for a gesture of its own (pointercancel).
+  plane.addEventListener("lostpointercapture", () => go(point, false));
   const byAxis = (moving) => go([Number(axes.valence.value), Number(axes.arousal.value)], moving);
   for (const axis of Object.values(axes)) {
     axis.addEventListener("input", () => byAxis(true));

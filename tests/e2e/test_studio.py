@@ -86,9 +86,9 @@ def drawn(service: Service, path: str) -> NDArray[np.uint8]:
 
 
 @contextmanager
-def visiting(browser: Browser, url: str, width: int = 1280, height: int = 900) -> Iterator[Studio]:
+def visiting(browser: Browser, url: str, width: int = 1280, height: int = 900, touch: bool = False) -> Iterator[Studio]:
     """Watch a studio: fail on a console error, a request that fails, or one to another host."""
-    page = browser.new_page(viewport={"width": width, "height": height})
+    page = browser.new_page(viewport={"width": width, "height": height}, has_touch=touch)
     page.set_default_timeout(20_000)
     studio = Studio(page, by_name(url))
 

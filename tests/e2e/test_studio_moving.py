@@ -113,6 +113,34 @@ def test_a_hand_on_the_pad_sees_faces_as_it_moves_and_is_one_step_for_back(studi
     assert page.url == before
 
 
+@pytest.mark.parametrize("end", ["touchEnd", "touchCancel"])
+def test_a_finger_on_the_pad_moves_the_face_and_not_the_page(chromium: Browser, served: Service, end: str) -> None:
+    with visiting(chromium, served.url, width=390, height=700, touch=True) as studio:
+        studio.open("?emotion=neutral&seed=1")
+        page = studio.page
+        page.locator("#pad").scroll_into_view_if_needed()
+        steps, scrolled = page.evaluate("history.length"), page.evaluate("scrollY")
+        box = page.locator("#pad").bounding_box()
+        assert box
+        finger = page.context.new_cdp_session(page)
+
+        def touch(kind: str, across: float, down: float) -> None:
+            at = {"x": box["x"] + across * box["width"], "y": box["y"] + down * box["height"]}
+            finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [] if kind == end else [at]})
+
+        touch("touchStart", 0.5, 0.5)
+        for step in range(20):
+            touch("touchMove", 0.5 + step / 50, 0.5 - step / 75)
+            page.wait_for_timeout(25)
+        touch(end, 0, 0)
+        studio.waits(lambda: "happy" in studio.said()["emotion"])
+        studio.sees("happy")
+        assert page.evaluate("history.length") == steps + 1
+        assert page.evaluate("scrollY") == scrolled
+        page.go_back()
+        studio.says(emotion="neutral")
+
+
 def test_moving_the_same_slider_by_keyboard_is_one_step_for_back(studio: Studio) -> None:
     studio.open("?emotion=happy&seed=1&intensity=1")
     steps = studio.page.evaluate("history.length")
