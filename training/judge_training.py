@@ -22,6 +22,7 @@ from training.data.packed import PackedDataset
 from training.judge import Judge, JudgeConfig, JudgeError, JudgeNetwork
 from training.losses import emotion_loss
 from training.precision import fast_dtype
+from training.transfer import send
 
 #: Judges that teach generators, and so must never judge one (training/guidance.py).
 GUIDES: Final = ("c", "d", "e", "f", "g", "h", "i")
@@ -122,16 +123,16 @@ def train_judge(
     began, losses = time.monotonic(), []
     for step in range(steps):
         index = np.minimum(np.searchsorted(cumulative, rng.random(config.batch)), len(cumulative) - 1)
-        x = pixels[torch.from_numpy(index).to(device)]
+        x = pixels[send(torch.from_numpy(index), device)]
         if others is not None:
             more = rng.integers(0, len(others), _ATTRIBUTED)
-            x = torch.cat([x, others[torch.from_numpy(more).to(device)]])
+            x = torch.cat([x, others[send(torch.from_numpy(more), device)]])
         x = x.float().div(127.5).sub(1)
-        flip = torch.from_numpy(rng.random(len(x)) < 0.5).to(device)
+        flip = send(torch.from_numpy(rng.random(len(x)) < 0.5), device)
         x = augment(torch.where(flip.view(-1, 1, 1, 1), x.flip(3), x), config.augment_p, noise)
-        truth = torch.from_numpy(labels[index]).to(device)
-        classes = None if given is None else torch.from_numpy(given[index]).to(device)
-        values = None if attributed is None else torch.from_numpy(attributed.values[more]).to(device)
+        truth = send(torch.from_numpy(labels[index]), device)
+        classes = None if given is None else send(torch.from_numpy(given[index]), device)
+        values = None if attributed is None else send(torch.from_numpy(attributed.values[more]), device)
         loss_of = partial(_loss, network, truth=truth, classes=classes, values=values)
         if config.robust:
             x = _worse(x, loss_of, config.robust, noise)
@@ -154,7 +155,7 @@ def train_judge(
 def judge_config(
     kind: str, data: PackedDataset, epochs: float | None = None, attributes: tuple[str, ...] = ()
 ) -> JudgeConfig:
-    """Return the configuration of a judge, ``a`` or ``b``, or of a guide, ``c`` to ``f``, for a data set.
+    """Return the configuration of a judge, ``a`` or ``b``, or of a guide, ``c`` to ``i``, for a data set.
 
     Raises:
         JudgeError: there is no such kind, a judge is to know attributes, or the images are too small for it.
