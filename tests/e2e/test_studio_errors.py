@@ -117,3 +117,41 @@ def test_a_service_with_other_weights_than_before_is_asked_for_its_own(studio: S
     assert studio.wrong
     assert all("422" in line for line in studio.wrong)
     studio.wrong.clear()
+
+
+@pytest.mark.parametrize(
+    ("section", "note", "slider"),
+    [("all-emotions", "emotions", "#intensity"), ("intensities", "intensities", "#truncation")],
+)
+def test_a_row_that_cannot_be_drawn_says_so_beside_itself_and_comes_by_itself(
+    studio: Studio, section: str, note: str, slider: str
+) -> None:
+    studio.open("?emotion=happy&seed=1")
+    row = studio.page.locator(f"#{section}")
+    row.scroll_into_view_if_needed()
+    expect(row.locator("img").last).to_be_visible()
+    before = row.locator("img").first.get_attribute("src")
+    studio.page.context.set_offline(True)
+    studio.slide(slider, 0.5)
+    row.scroll_into_view_if_needed()
+    expect(studio.page.locator(f"#note-{note}")).to_contain_text("cannot be reached")
+    expect(row.locator("img").first).to_be_visible()  # the last ones stay
+    studio.page.context.set_offline(False)
+    expect(studio.page.locator(f"#note-{note}")).to_be_hidden()
+    studio.waits(lambda: row.locator("img").first.get_attribute("src") != before)
+    studio.wrong.clear()
+
+
+def test_a_sheet_that_cannot_be_had_says_so_beside_its_button(studio: Studio) -> None:
+    studio.open("?emotion=happy&seed=1")
+    button = studio.page.locator("#people-sheet")
+    button.scroll_into_view_if_needed()
+    studio.page.context.set_offline(True)
+    button.click()
+    expect(studio.page.locator("#note-people")).to_contain_text("cannot be reached")
+    studio.page.context.set_offline(False)
+    with studio.page.expect_download() as download:
+        button.click()
+    assert download.value.suggested_filename == "people.png"
+    expect(studio.page.locator("#note-people")).to_be_hidden()
+    studio.wrong.clear()
