@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from emoface.fail import fail
-from emoface.options import Json, Weights
+from emoface.options import Json, Weights, progress
 
 
 class Format(StrEnum):
@@ -37,7 +37,9 @@ def export(
     from model.export import TOLERANCE, ExportError, export_weights
 
     try:
-        done = export_weights(weights or default_weights(), format, out)
+        with progress() as bar:
+            bar.add_task(f"Exporting {out.name}", total=None)
+            done = export_weights(weights or default_weights(), format, out)
     except OSError as error:
         fail(f"cannot write {out}: {error.strerror}.")
     except (ExportError, WeightsError, ValueError) as error:
