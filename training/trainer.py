@@ -84,8 +84,10 @@ class Trainer:
         real, fake = verdict.logit[:n], verdict.logit[n:]
         logged: dict[str, Tensor] = {}
         names = verdict.emotion.shape[1] > 0  # the classic discriminators name no emotion
+        real_held, fake_held = realness(loss.kind, real, fake)
+        sign = real_held.sign().mean()
         # Fetched while the rest of the step runs, so that on a GPU the next one is launched before this one is done.
-        real_sign = fetch(self.world.mean({"real_sign": realness(loss.kind, real, fake)[0].sign().mean()})["real_sign"])
+        real_sign = fetch(self.world.mean({"real_sign": sign})["real_sign"])
         total = loss_d = discriminator_loss(loss.kind, real, fake)
         if names:
             logged["emotion_real"] = emotion_loss(verdict.emotion[:n], batch.emotions)
@@ -123,13 +125,12 @@ class Trainer:
             self._descend("generator", total)
             self._average(cur_nimg)
 
-        real, fake = realness(loss.kind, real, fake)
         logged = {
             "loss_d": loss_d,
             "loss_g": loss_g,
-            "real_is_real": torch.sigmoid(real).mean(),
-            "fake_is_real": torch.sigmoid(fake).mean(),
-            "real_sign": real.sign().mean(),
+            "real_is_real": torch.sigmoid(real_held).mean(),
+            "fake_is_real": torch.sigmoid(fake_held).mean(),
+            "real_sign": sign,
             **logged,
         }
         logged = self.world.mean({name: value.detach() for name, value in logged.items()})
