@@ -20,6 +20,7 @@ from emoface.generate import generate
 from emoface.models import models
 from emoface.options import Weights
 from emoface.prepare import prepare_app
+from emoface.reweight import reweight
 from emoface.train import train
 from emoface.verify import verify
 
@@ -81,7 +82,7 @@ def key(
         typer.echo(f"The service's line for it, for EMOFACE_API_KEYS or a file of keys:\n{line}", err=True)
 
 
-for verb in (generate, models, verify, doctor, export, train, average, evaluate, judge, dataset):
+for verb in (generate, models, verify, doctor, export, train, average, reweight, evaluate, judge, dataset):
     app.command()(verb)
 
 

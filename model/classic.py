@@ -69,8 +69,7 @@ class DenseGenerator(AnyGenerator):
     """
 
     def __init__(self, config: GeneratorConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.embed = _embedding(len(config.emotions), config.emotion_dim)
         first, *others = config.widths
         joint = (first + config.emotion_dim, *others)
@@ -130,8 +129,7 @@ class ConvolutionalGenerator(AnyGenerator):
     """
 
     def __init__(self, config: GeneratorConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         widths = config.widths
         self.base = config.resolution // 2 ** len(widths)
         self.first = Linear(config.latent_dim, widths[0] * self.base**2, bias=False)

@@ -24,7 +24,6 @@ from model.files import write_whole
 from model.generator import AnyGenerator, Floats, GeneratorConfig, trial_inputs
 from model.provenance import model_tag
 from model.sampler import MAX_INTENSITY, FaceSampler
-from model.seeds import latent
 from model.weights import load_generator
 
 FORMATS: Final = ("onnx", "torchscript")
@@ -105,7 +104,7 @@ def export_weights(weights: Path, format: str, out: Path) -> Exported:
 def _compared(draw: _Draw, size: int, sampler: FaceSampler) -> Exported:
     """Draw batches of several sizes with both, and say how far apart they are."""
     differences = []
-    for latents, emotions in _trials(sampler.config):
+    for latents, emotions in _trials(sampler):
         drawn = draw(latents, emotions)
         expected = sampler.draw(latents, emotions)
         if (drawn.shape, drawn.dtype) != (expected.shape, expected.dtype):
@@ -115,8 +114,9 @@ def _compared(draw: _Draw, size: int, sampler: FaceSampler) -> Exported:
     return Exported(size, len(pixels), int(pixels.max()), float(np.mean(pixels > 0)))
 
 
-def _trials(config: GeneratorConfig) -> Iterator[tuple[Floats, Floats]]:
+def _trials(sampler: FaceSampler) -> Iterator[tuple[Floats, Floats]]:
     """Give latents and emotions: of nobody, in batches of several sizes, and of seeds, as intense as they may be."""
+    config = sampler.config
     for count in (1, 3, 8):
         yield trial_inputs(config, count)
     intensities = (1.0, MAX_INTENSITY) if NEUTRAL in config.emotions else (1.0,)
@@ -125,7 +125,7 @@ def _trials(config: GeneratorConfig) -> Iterator[tuple[Floats, Floats]]:
         for name in config.emotions
         for intensity in intensities
     ]
-    latents = np.stack([latent(seed, config.latent_dim) for seed in range(len(vectors))])
+    latents = np.stack([sampler.latent(seed) for seed in range(len(vectors))])
     yield latents, np.stack(vectors)
 
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from model.emotions import FER2013
 from model.layers import ConditionalBatchNorm2d, Conv2d, GeneratorBlock, Linear
+from model.people import Acceptance
 
 #: What networks can be made of; see model/networks.py.
 ARCHITECTURES: Final = ("residual", "dense", "convolutional")
@@ -42,6 +43,7 @@ class GeneratorConfig:
     widths: tuple[int, ...] = (256, 256, 128)  # feature maps at each size, the smallest first; the last at resolution/2
     architecture: str = "residual"  # residual, dense (widths are units of hidden layers) or convolutional
     unconditional_blocks: int = 0  # of the first blocks, steered by the latent alone. Residual only
+    acceptance: tuple[int, ...] = ()  # hidden units of what says which latents become people; none: all do
 
     def __post_init__(self) -> None:
         check_shape(self.architecture, self.resolution, self.widths, halvings=len(self.widths))
@@ -65,9 +67,14 @@ def trial_inputs(config: GeneratorConfig, count: int) -> tuple[Floats, Floats]:
 
 
 class AnyGenerator(nn.Module, ABC):
-    """What every generator is: its configuration, and the way from latents and emotions to faces."""
+    """What every generator is: its configuration, the way from latents and emotions to faces, and whom it draws."""
 
-    config: GeneratorConfig
+    acceptance: Acceptance | None
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.acceptance = Acceptance(config.latent_dim, config.acceptance) if config.acceptance else None
 
     @abstractmethod
     def forward(self, latent: Tensor, emotion: Tensor) -> Tensor:
@@ -95,8 +102,7 @@ class Generator(AnyGenerator):
     """
 
     def __init__(self, config: GeneratorConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.base = config.resolution // 2 ** len(config.widths)
         free, style_dim = config.unconditional_blocks, config.latent_dim + config.emotion_dim
         first, last = config.widths[0], config.widths[-1]

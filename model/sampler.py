@@ -19,7 +19,8 @@ from torch import Tensor
 from model.cores import usable_cores
 from model.emotions import EmotionMix
 from model.generator import AnyGenerator, Floats, Generator, trial_inputs
-from model.seeds import canonical_seed, latent
+from model.people import People
+from model.seeds import canonical_seed
 from model.weights import default_weights, load_generator
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ class FaceSampler:
         self.sha256 = sha256
         self.name = name
         self.config = generator.config
+        self._people = People(generator)
         self._generator = generator.eval().to(device).to(memory_format=torch.channels_last)
         self._batch_size = batch_size or _BATCH[torch.device(device).type]
         self._captured = self._capture() if device != "cpu" else None
@@ -202,9 +204,17 @@ class FaceSampler:
         latents = np.zeros((len(requests), self.config.latent_dim), np.float32)
         emotions = np.zeros((len(requests), len(self.emotions)), np.float32)
         for row, request in enumerate(requests):
-            latents[row] = latent(request.seed, self.config.latent_dim) * np.float32(request.truncation)
+            latents[row] = self._people.latent(request.seed) * np.float32(request.truncation)
             emotions[row] = request.mix.vector(self.emotions, request.intensity)
         return self.draw(latents, emotions)
+
+    def latent(self, seed: int | str) -> Floats:
+        """Return the latent of a seed, float32 ``[latent_dim]``: what :meth:`draw` takes, at truncation 1.
+
+        Raises:
+            ValueError: the seed is out of its range; one sentence.
+        """
+        return self._people.latent(seed).copy()
 
     def draw(self, latents: Floats, emotions: Floats) -> NDArray[np.uint8]:
         """Draw faces that no seed has, on the way from one person to another say; otherwise as :meth:`sample`.

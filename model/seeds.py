@@ -1,4 +1,4 @@
-"""What makes a seed a person: its one spelling, its number, and the latent that the number draws."""
+"""What makes a seed a person: its one spelling, its number, and the latents that the number draws."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ MAX_SEED: Final = 2**63 - 1
 MAX_SEED_TEXT: Final = 256
 # Second word of the Philox key: latents share no numbers with any other use of the same seed.
 _LATENT_STREAM: Final = 0x656D6F66616365
+_WORDS: Final = 4  # numbers that one turn of Philox's counter gives
 
 
 def canonical_seed(seed: int | str) -> int | str:
@@ -58,16 +59,32 @@ def seed_number(seed: int | str) -> int:
     return seed
 
 
-def latent(seed: int | str, size: int) -> NDArray[np.float32]:
-    """Return the standard-normal latent of a seed, float32 ``[size]``, the same on every machine.
+def candidates(
+    seed: int | str, size: int, count: int, begin: int = 0
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Return latents of a seed, the same on every machine, and a number to draw lots with for each.
 
     Philox4x64-10 (Salmon et al. 2011) counts, and Box-Muller in float64 makes the numbers normal; numpy promises the
     stream of its bit generators for good, but not that of its own normal distribution (NEP 19).
+
+    Args:
+        size: entries of a latent.
+        count: how many latents.
+        begin: which of the seed's endless row of latents is the first.
+
+    Returns:
+        Standard-normal latents, float32 ``[count, size]``, and uniform numbers between 0 and 1, float64 ``[count]``.
+
+    Raises:
+        ValueError: as :func:`canonical_seed`.
     """
     key = np.array([seed_number(seed), _LATENT_STREAM], dtype=np.uint64)
     half = (size + 1) // 2
-    bits = np.random.Philox(key=key).random_raw(2 * half) >> np.uint64(11)
-    uniform = (bits.astype(np.float64) + 0.5) * 2.0**-53  # inside (0, 1), never at its ends
-    radius, angle = np.sqrt(-2.0 * np.log(uniform[:half])), 2.0 * math.pi * uniform[half:]
-    normal = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])
-    return normal[:size].astype(np.float32)
+    row = -(-(2 * half + 1) // _WORDS) * _WORDS  # numbers a latent uses up; whole turns of the counter
+    bits = np.random.Philox(key=key, counter=[begin * row // _WORDS, 0, 0, 0]).random_raw(count * row)
+    uniform = ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53  # inside (0, 1), never at its ends
+    uniform = uniform.reshape(count, row)
+    radius = np.sqrt(-2.0 * np.log(uniform[:, :half]))
+    angle = 2.0 * math.pi * uniform[:, half : 2 * half]
+    normal = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+    return normal[:, :size].astype(np.float32), uniform[:, 2 * half]

@@ -128,7 +128,7 @@ class Guidance(nn.Module):
         self._scales: list[tuple[Tensor, Tensor]] = []  # mean and 1 / deviation of each map's channels in real faces
         self._importance = torch.ones(len(guides[0].config.emotions), device=device)  # of each emotion
         self._loudness: list[Tensor] = []  # 1 / deviation of each guide's features, all channels together
-        self._lasting = [_lasting(guide).to(device) for guide in guides]  # of each guide's attributes
+        self._lasting = [lasting(guide).to(device) for guide in guides]  # of each guide's attributes
         self._parts: tuple[str, ...] = ()  # names of what the loss is made of
         self._replay: Callable[..., tuple[Tensor, Tensor]] | None = None  # the loss as a CUDA graph
         # Every step must launch the same to be captured, and what one step has looked at, the next may overwrite.
@@ -282,10 +282,10 @@ class Guidance(nn.Module):
 
     def _identity(self, fake: Look) -> Tensor:
         losses = []
-        for guide, features, lasting in zip(self._guides, fake.features, self._lasting, strict=True):
+        for guide, features, which in zip(self._guides, fake.features, self._lasting, strict=True):
             if guide.attributes is None:
                 continue
-            x = self.world.gather(guide.attributes(features)[:, lasting])
+            x = self.world.gather(guide.attributes(features)[:, which])
             x = F.normalize((x - x.mean(0)) / (x.std(0).detach() + 1e-3), dim=1)
             likeness = x[0::2] @ x[1::2].T / _TEMPERATURE
             own = torch.arange(len(likeness), device=x.device)
@@ -293,6 +293,6 @@ class Guidance(nn.Module):
         return torch.stack(losses).mean()
 
 
-def _lasting(guide: JudgeNetwork) -> Tensor:
+def lasting(guide: JudgeNetwork) -> Tensor:
     """Return which of the attributes that a guide knows are the person's, as indices."""
     return torch.tensor([k for k, name in enumerate(guide.config.attributes) if name not in PASSING], dtype=torch.int64)

@@ -11,7 +11,6 @@ import numpy as np
 
 from model.emotions import EmotionMix
 from model.sampler import FaceRequest, FaceSampler
-from model.seeds import latent
 from model.sheet import sheet
 from training.card import headline, markdown
 from training.curves import curves
@@ -73,7 +72,7 @@ def _interpolation(sampler: FaceSampler, emotions: Sequence[str], steps: int = 9
     """Walk from seed 0 to 1, 1 to 2 ... on the arc between their latents, where normal latents lie (White 2016)."""
     rows = []
     for seed, emotion in zip(_PEOPLE, emotions, strict=False):
-        a, b = (latent(s, sampler.config.latent_dim) for s in (seed, seed + 1))
+        a, b = (sampler.latent(s) for s in (seed, seed + 1))
         arc = float(np.arccos(np.clip(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)), -1, 1)))
         way = np.linspace(0, 1, steps)[:, None]
         latents = (np.sin((1 - way) * arc) * a + np.sin(way * arc) * b) / np.sin(arc)

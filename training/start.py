@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from training.data.atomic import atomic_file
 from training.trainer import Trainer
 
 _KEY: Final = "emoface-start"
+_ACCEPTANCE: Final = "acceptance."
 _HEAD: Final = "recover."  # the discriminator's head for latents, which a recipe may ask for or not
 
 Config = GeneratorConfig | DiscriminatorConfig
@@ -75,7 +76,9 @@ def start_from(path: Path, trainer: Trainer) -> dict[str, Any]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dictionary)
         if header is None:
             network, card, _ = load_generator(path)
-            generator, tensors = network.config, network.state_dict()
+            # Who becomes a person is found for weights that are done, and for others anew.
+            generator = replace(network.config, acceptance=())
+            tensors = {k: v for k, v in network.state_dict().items() if not k.startswith(_ACCEPTANCE)}
         else:
             generator, card = GeneratorConfig(**_tuples(header["generator"])), header["card"]
             discriminator = DiscriminatorConfig(**_tuples(header["discriminator"]))

@@ -18,7 +18,6 @@ from model import EmotionMix, FaceRequest, FaceSampler, WeightsError
 from model.export import EXTRA_FILE, FORMATS, TOLERANCE, ExportError, export_weights
 from model.generator import Generator, GeneratorConfig
 from model.networks import build_generator
-from model.seeds import latent
 from model.weights import save_weights
 
 
@@ -50,7 +49,7 @@ def test_a_seed_is_the_same_person_in_the_exported_file(weights: Path, tmp_path:
     mix = EmotionMix.parse({"happy": 0.7, "surprise": 0.3}, sampler.emotions)
     for count in (1, 5, 17):
         requests = [FaceRequest(mix, seed, intensity=1.2, truncation=0.8) for seed in range(count)]
-        latents = np.stack([latent(seed, 16) * np.float32(0.8) for seed in range(count)])
+        latents = np.stack([sampler.latent(seed) * np.float32(0.8) for seed in range(count)])
         emotions = np.stack([mix.vector(sampler.emotions, 1.2)] * count)
         faces, expected = run(out, latents, emotions), sampler.sample(requests)
         assert (faces.dtype, faces.shape) == (np.uint8, (count, 24, 24, 1))

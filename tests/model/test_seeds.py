@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from model.emotions import FER2013, EmotionMix
 from model.sampler import FaceRequest
-from model.seeds import MAX_SEED, canonical_seed, latent, seed_number
+from model.seeds import MAX_SEED, candidates, canonical_seed, seed_number
 
 HAPPY = EmotionMix.parse("happy", FER2013)
 SEEDS = st.one_of(st.integers(0, MAX_SEED), st.text(min_size=1, max_size=256))
@@ -25,7 +25,7 @@ def test_latents_are_these_numbers_on_every_machine():
     expected: list[float] = []
     for trig in (np.cos, np.sin):
         expected += [np.sqrt(-2 * np.log(uniform[i])) * trig(2 * np.pi * uniform[4 + i]) for i in range(4)]
-    np.testing.assert_allclose(latent(7, 8), np.array(expected, np.float32), rtol=1e-6)
+    np.testing.assert_allclose(candidates(7, 8, 1)[0][0], np.array(expected, np.float32), rtol=1e-6)
 
 
 def _philox(counter: tuple[int, ...], key: tuple[int, int]) -> tuple[int, ...]:
@@ -39,11 +39,23 @@ def _philox(counter: tuple[int, ...], key: tuple[int, int]) -> tuple[int, ...]:
 
 
 def test_latents_are_standard_normal_and_differ_by_seed():
-    z = np.stack([latent(seed, 129) for seed in range(500)])
+    z = np.concatenate([candidates(seed, 129, 1)[0] for seed in range(500)])
     assert abs(z.mean()) < 0.02
     assert abs(z.std() - 1) < 0.01
     assert abs(np.corrcoef(z[:, 0], z[:, 65])[0, 1]) < 0.15
     assert len({row.tobytes() for row in z}) == 500
+
+
+@given(SEEDS, st.integers(1, 140), st.integers(1, 9), st.integers(0, 9))
+def test_a_seeds_row_of_latents_is_the_same_wherever_one_begins(seed, size, count, begin):
+    latents, uniform = candidates(seed, size, begin + count)
+    assert latents.shape == (begin + count, size)
+    assert latents.dtype == np.float32
+    assert ((uniform > 0) & (uniform < 1)).all()
+    later, numbers = candidates(seed, size, count, begin)
+    np.testing.assert_array_equal(later, latents[begin:])
+    np.testing.assert_array_equal(numbers, uniform[begin:])
+    assert len({row.tobytes() for row in latents}) == begin + count
 
 
 @given(SEEDS)

@@ -51,6 +51,9 @@ class _Album:
             faces.append(draw_face(emotion, np.random.default_rng(10_000 + seed))[:, :, None])
         return np.stack(faces)
 
+    def latent(self, seed):
+        return np.random.default_rng(seed).standard_normal(8).astype(np.float32)
+
     def draw(self, latents, emotions):
         return np.stack([draw_face(int(row.argmax()), np.random.default_rng(0))[:, :, None] for row in emotions])
 
