@@ -16,7 +16,9 @@ def reweight(
     weights: Annotated[Path, typer.Argument(help="The .safetensors file to go on from.")],
     data: Annotated[Path, typer.Option(help="Packed zip of the faces that the weights were trained on.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The weight file to write.")],
-    guides: Annotated[str, typer.Option(help="Guides that ship, or files of others, with commas.")] = "d,f,g,i",
+    guides: Annotated[
+        str, typer.Option(help="That ship, or files, with commas; best are those that did not teach.")
+    ] = "e,j,k",
     people: Annotated[int, typer.Option(min=100, help="Latents to look at, each in every emotion.")] = 32768,
     rate: Annotated[float, typer.Option(min=0.01, max=1.0, help="Part of them to accept, at least.")] = 0.25,
     emotion: Annotated[

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from model.classic import ConvolutionalDiscriminator, ConvolutionalGenerator, DenseDiscriminator, DenseGenerator
 from model.discriminator import AnyDiscriminator, Discriminator, DiscriminatorConfig
 from model.generator import AnyGenerator, Generator, GeneratorConfig
@@ -21,6 +23,13 @@ _DISCRIMINATORS: dict[str, type[AnyDiscriminator]] = {
 def build_generator(config: GeneratorConfig) -> AnyGenerator:
     """Return a new generator of ``config.architecture``, its weights drawn from torch's random numbers."""
     return _GENERATORS[config.architecture](config)
+
+
+def accepting_all(generator: AnyGenerator) -> AnyGenerator:
+    """Return a copy of ``generator`` whose every latent is a person: who is one is found for weights that are done."""
+    plain = build_generator(replace(generator.config, acceptance=()))
+    plain.load_state_dict({k: v for k, v in generator.state_dict().items() if not k.startswith("acceptance.")})
+    return plain.eval()
 
 
 def build_discriminator(config: DiscriminatorConfig) -> AnyDiscriminator:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from model.networks import accepting_all
 from model.weights import WeightsError, load_generator, save_weights
 
 
@@ -24,7 +25,8 @@ def average_weights(paths: Sequence[Path], out: Path) -> dict[str, Any]:
         out: the weight file to write.
 
     Returns:
-        The card, in which ``averaged`` names the hash and the images seen of each file.
+        The card, in which ``averaged`` names the hash and the images seen of each file. Of who becomes a person it
+        says nothing: that is found anew.
 
     Raises:
         WeightsError: a file cannot be used, or is a generator of another configuration than the first.
@@ -36,6 +38,7 @@ def average_weights(paths: Sequence[Path], out: Path) -> dict[str, Any]:
     averaged = []
     for path in paths:
         generator, card, sha256 = load_generator(path)
+        generator = accepting_all(generator)  # what each accepts is of its own latents
         if not sums:
             config = generator.config
         elif generator.config != config:
@@ -45,6 +48,6 @@ def average_weights(paths: Sequence[Path], out: Path) -> dict[str, Any]:
             sums[name] = sums.get(name, torch.zeros((), dtype=torch.float64)) + tensor.double()
     # What counts (batch norm's batches) means nothing in a mean, and no file holds it.
     generator.load_state_dict({name: (total / len(paths)).to(torch.float32) for name, total in sums.items()})
-    card = {**card, "averaged": averaged}
+    card = {**{k: v for k, v in card.items() if k != "reweighted"}, "averaged": averaged}
     save_weights(out, generator, card)
     return card

@@ -28,7 +28,7 @@ from torch.nn import functional as F
 
 from model.emotions import EmotionMix
 from model.generator import AnyGenerator
-from model.networks import build_generator
+from model.networks import accepting_all, build_generator
 from model.people import Acceptance
 from model.sampler import FaceSampler
 from training.data.packed import PackedDataset
@@ -104,8 +104,7 @@ def reweight(
         The generator with the network, and ``settings``, ``accepted`` (the part of latents), and of each guide ``all``
         and ``accepted``: ``frechet`` (by real variance), ``accuracy`` and ``alike``.
     """
-    plain = build_generator(replace(generator.config, acceptance=()))
-    plain.load_state_dict({k: v for k, v in generator.state_dict().items() if not k.startswith("acceptance.")})
+    plain = accepting_all(generator)
     sampler = FaceSampler(plain, device=device, precision=str(fast_dtype(device)).removeprefix("torch."))
     emotions = tuple(e for e in sampler.emotions if e in data.emotions and e not in RARE)
     real = Faces.of(data, emotions)

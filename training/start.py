@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from model.discriminator import AnyDiscriminator, DiscriminatorConfig
 from model.files import file_sha256
 from model.generator import AnyGenerator, GeneratorConfig
+from model.networks import accepting_all
 from model.weights import WeightsError, half_precision, load_generator
 from training.data.atomic import atomic_file
 from training.trainer import Trainer
 
 _KEY: Final = "emoface-start"
-_ACCEPTANCE: Final = "acceptance."
 _HEAD: Final = "recover."  # the discriminator's head for latents, which a recipe may ask for or not
 
 Config = GeneratorConfig | DiscriminatorConfig
@@ -76,9 +76,8 @@ def start_from(path: Path, trainer: Trainer) -> dict[str, Any]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dictionary)
         if header is None:
             network, card, _ = load_generator(path)
-            # Who becomes a person is found for weights that are done, and for others anew.
-            generator = replace(network.config, acceptance=())
-            tensors = {k: v for k, v in network.state_dict().items() if not k.startswith(_ACCEPTANCE)}
+            plain = accepting_all(network)
+            generator, tensors = plain.config, plain.state_dict()
         else:
             generator, card = GeneratorConfig(**_tuples(header["generator"])), header["card"]
             discriminator = DiscriminatorConfig(**_tuples(header["discriminator"]))

@@ -41,6 +41,13 @@ def test_every_tensor_is_the_mean_and_the_card_names_what_it_is_of(tmp_path: Pat
     assert [one["sha256"] for one in told["averaged"]] == [FaceSampler.load(path, "cpu").sha256 for path in paths]
 
 
+def test_who_becomes_a_person_is_found_anew_for_a_mean(tmp_path: Path) -> None:
+    choosy = GeneratorConfig(resolution=16, latent_dim=8, emotion_dim=4, widths=(8, 8), acceptance=(4,))
+    paths = [saved(tmp_path, "plain.safetensors", 1), saved(tmp_path, "choosy.safetensors", 2, choosy)]
+    average_weights(paths, tmp_path / "mean.safetensors")
+    assert load_generator(tmp_path / "mean.safetensors")[0].config == CONFIG
+
+
 def test_the_mean_of_one_file_twice_is_that_file(tmp_path: Path) -> None:
     path = saved(tmp_path, "one.safetensors", 1)
     average_weights([path, path], tmp_path / "mean.safetensors")
