@@ -93,7 +93,7 @@ def judge(
     train: Annotated[Path, typer.Option(help="Packed zip of faces to learn from.")],
     out: Annotated[Path, typer.Option(help="The judge's .safetensors file to write.")],
     data: Annotated[Path | None, typer.Option("--data", help="Packed zip of faces to test it on.")] = None,
-    kind: Annotated[str, typer.Option(help="a or b: judges, so that one can check the other; c to i: guides.")] = "a",
+    kind: Annotated[str, typer.Option(help="a or b: judges, so that one can check the other; c to k: guides.")] = "a",
     attributes: Annotated[
         Path | None, typer.Option(help="CelebA, a folder or a zip: a guide learns its attributes too.")
     ] = None,

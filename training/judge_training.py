@@ -25,12 +25,13 @@ from training.precision import fast_dtype
 from training.transfer import send
 
 #: Judges that teach generators, and so must never judge one (training/guidance.py).
-GUIDES: Final = ("c", "d", "e", "f", "g", "h", "i")
+GUIDES: Final = ("c", "d", "e", "f", "g", "h", "i", "j", "k")
 
 _STREAM: Final = 0x6A75646765  # second word of the Philox key
 _ATTRIBUTED: Final = 40  # faces with attributes beside each batch
 _ATTRIBUTES_WEIGHT: Final = 3.0  # of the mean binary cross-entropy of attributes, beside the emotions' losses
 _STRIDE: Final = 1.25  # of the one step towards the worst change, in norms of it (Wong et al. 2020, section 4)
+_DEEP: Final[dict[str, Any]] = {"depth": 2, "epochs": 24.0, "balance": 0.5, "batch": 256, "lr": 4e-3}
 # The guides are unlike the judges in shape, so that a generator does not learn the judges' own blind spots.
 _KINDS: Final[dict[str, dict[str, Any]]] = {
     "a": {"widths": (32, 96, 192), "depth": 1, "seed": 0},
@@ -42,6 +43,9 @@ _KINDS: Final[dict[str, dict[str, Any]]] = {
     "g": {"widths": (40, 96, 176), "stem": 1, "epochs": 18.0, "balance": 0.5, "seed": 6},
     "h": {"widths": (36, 80, 144), "stem": 1, "epochs": 7.0, "balance": 0.75, "robust": 0.3, "seed": 7},
     "i": {"widths": (36, 100, 184), "epochs": 14.0, "balance": 0.5, "robust": 0.15, "seed": 8},
+    # Deeper and for longer, as a GPU has time for.
+    "j": {**_DEEP, "widths": (64, 128, 192), "pool": "mean", "robust": 0.15, "seed": 9},
+    "k": {**_DEEP, "widths": (64, 112, 176), "pool": "mean", "stem": 1, "standardise": False, "seed": 10},
 }
 
 
@@ -155,7 +159,7 @@ def train_judge(
 def judge_config(
     kind: str, data: PackedDataset, epochs: float | None = None, attributes: tuple[str, ...] = ()
 ) -> JudgeConfig:
-    """Return the configuration of a judge, ``a`` or ``b``, or of a guide, ``c`` to ``i``, for a data set.
+    """Return the configuration of a judge, ``a`` or ``b``, or of a guide, ``c`` to ``k``, for a data set.
 
     Raises:
         JudgeError: there is no such kind, a judge is to know attributes, or the images are too small for it.
