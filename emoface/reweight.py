@@ -19,24 +19,24 @@ def reweight(
     guides: Annotated[
         str, typer.Option(help="That ship, or files, with commas; best are those that did not teach.")
     ] = "e,j,k",
-    people: Annotated[int, typer.Option(min=100, help="Latents to look at, each in every emotion.")] = 32768,
-    rate: Annotated[float, typer.Option(min=0.01, max=1.0, help="Part of them to accept, at least.")] = 0.25,
+    people: Annotated[int, typer.Option(min=100, help="Latents to look at, each in every emotion.")] = 16384,
+    rate: Annotated[float, typer.Option(min=0.01, max=1.0, help="Part of them to accept, at least.")] = 0.2,
     emotion: Annotated[
         float, typer.Option(min=0.0, help="What emotions that are seen count beside the Frechet distance.")
-    ] = 0.25,
+    ] = 1.5,
     rare: Annotated[
         float, typer.Option(min=0.0, help="0: emotions count alike; above: rare ones more, to this power.")
-    ] = 0.0,
+    ] = 0.2,
     identity: Annotated[
         float, typer.Option(min=0.0, help="What it counts that a person is alike in all emotions.")
-    ] = 0.75,
+    ] = 6.0,
     seed: Annotated[int, typer.Option(min=0, help="Of the people that are looked at.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     as_json: Json = False,
 ) -> None:
     """Leave out people of whom the weights make nothing: fit a small network that says which latents become people.
 
-    The generator stays as it is; seeds become other people. Half an hour of two cores.
+    The generator stays as it is; seeds become other people. Ten minutes of two cores.
 
     Example: `emoface reweight runs/one/mine-000080.safetensors --data train.zip -o mine.safetensors`
     """

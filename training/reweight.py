@@ -53,12 +53,12 @@ class Reweighting:
         ValueError: a setting is out of its range; one sentence.
     """
 
-    people: int = 32768  # latents that are drawn
+    people: int = 16384  # latents that are drawn
     widths: tuple[int, ...] = (64, 32)  # hidden units
-    rate: float = 0.25  # of latents that are accepted, at least: below, more is lost than won
-    emotion: float = 0.25  # weight of the emotion beside the Frechet distance, which begins at 1
-    rare: float = 0.0  # 0: emotions count alike; above, in proportion to their rarity to this power
-    identity: float = 0.75  # weight of the lasting attributes' likeness
+    rate: float = 0.2  # of latents that are accepted, at least: below, more is lost than won
+    emotion: float = 1.5  # weight of the emotion beside the Frechet distance, which begins at 1
+    rare: float = 0.2  # 0: emotions count alike; above, in proportion to their rarity to this power
+    identity: float = 6.0  # weight of the lasting attributes' likeness
     steps: int = 250
     batch: int = 4096  # people a step
     lr: float = 2e-3  # AdamW's, at the peak of one cycle

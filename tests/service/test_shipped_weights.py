@@ -102,3 +102,5 @@ def test_the_file_is_small_and_its_card_says_where_it_comes_from() -> None:
     assert sum(stretches) >= 1_000_000
     assert stretches[-1] == card["images_seen"]
     assert card["started_from"]["sha256"][:16] in described
+    assert card["reweighted"]["from"][:16] in described
+    assert f"accept {card['reweighted']['accepted']:.2f}" in described
