@@ -80,7 +80,7 @@ def test_models_tells_of_the_weights_that_are_taken(weights: Path, monkeypatch: 
     assert shipped["aliases"]["happy"] == ["happiness", "joy", "joyful"]
     told = in_process("models").stdout
     assert "contempt: contemptuous" in told
-    for fact in (sha256, "3,310,340 parameters", "48x48 grey", "contempt", "recipe fer48", shipped["card_file"]):
+    for fact in (sha256, "3,320,709 parameters", "48x48 grey", "contempt", "recipe fer48", shipped["card_file"]):
         assert fact in told
     monkeypatch.setenv("EMOFACE_WEIGHTS", str(weights))
     (taken,) = json.loads(in_process("models", "--json").stdout)
