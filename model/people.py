@@ -3,8 +3,8 @@
 A generator is continuous and real faces come in kinds, so between kinds lie latents that it makes nothing of. Weights
 may hold a small network that knows them (:mod:`training.reweight` fits it), and people are drawn by rejection: a seed
 has a row of latents, and is the first whose uniform number is below its probability. So seeds draw the normal
-distribution times that probability (Issenhuth et al. 2022, "Latent reweighting, an almost free improvement for GANs",
-section 3.3). The emotion has no part in it: a seed stays one person.
+distribution times that probability (Issenhuth et al. 2022, "Latent reweighting, an almost free improvement for GANs").
+The emotion has no part in it: a seed stays one person.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def reweight(
 
     Returns:
         The generator with the network, and ``settings``, ``accepted`` (the part of latents), and of each guide ``all``
-        and ``accepted``: ``frechet`` (by real variance), ``accuracy`` and ``alike``.
+        and ``accepted``: ``frechet`` (by real variance), ``wrong`` (nats) and ``alike`` (if it knows attributes).
     """
     plain = accepting_all(generator)
     sampler = FaceSampler(plain, device=device, precision=str(fast_dtype(device)).removeprefix("torch."))
@@ -152,6 +152,7 @@ def _looked(guide: JudgeNetwork, images: NDArray[np.uint8]) -> Iterator[tuple[Te
 def _see(guide: JudgeNetwork, faces: NDArray[np.uint8], columns: Sequence[int]) -> _Seen:
     people, emotions = faces.shape[:2]
     asked = torch.tensor(columns).repeat(people)
+    which = lasting(guide).to(next(guide.parameters()).device)
     features: list[Tensor] = []
     wrong: list[Tensor] = []
     attributes: list[Tensor] = []
@@ -160,7 +161,7 @@ def _see(guide: JudgeNetwork, faces: NDArray[np.uint8], columns: Sequence[int]) 
         begin = len(wrong) * _SEEN
         wrong.append(F.cross_entropy(votes.cpu(), asked[begin : begin + len(votes)], reduction="none"))
         if guide.attributes is not None:
-            attributes.append(guide.attributes(part)[:, lasting(guide).to(part.device)].float().cpu())
+            attributes.append(guide.attributes(part)[:, which].float().cpu())
     alike = None
     if attributes:
         x = torch.cat(attributes)
@@ -198,10 +199,10 @@ def _fitted(
     for step in range(how.steps):
         some = torch.randint(count, (min(how.batch, count),))
         weights = torch.sigmoid(acceptance(latents[some]))
+        part = weights / weights.sum()
         total = _HOLD * F.relu(math.log(how.rate) - weights.mean().log()).square()
         for own, moment, before in zip(seen, moments, everybody, strict=True):
             total = total + _frechet(own, moment, share, some, weights) / before / len(seen)
-            part = weights / weights.sum()
             wrong = own.wrong[some].clamp(max=_MOST) @ importance
             total = total + how.emotion * (part @ wrong) / len(seen)
             if own.alike is not None:
@@ -211,9 +212,8 @@ def _fitted(
         optimizer.step()
         cycle.step()
         say(f"fitting: {float(total.detach()):.3f}", (step + 1) / how.steps)
-    made = build_generator(replace(generator.config, acceptance=how.widths)).eval()
-    made.load_state_dict(generator.state_dict(), strict=False)
-    made.acceptance = acceptance.eval().requires_grad_(False)
+    made = build_generator(replace(generator.config, acceptance=how.widths)).eval().requires_grad_(False)
+    made.load_state_dict({**generator.state_dict(), **acceptance.state_dict(prefix="acceptance.")})
     with torch.no_grad():
         weights = torch.sigmoid(acceptance(latents[kept]))
         settings = {**asdict(how), "widths": list(how.widths)}

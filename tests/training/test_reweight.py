@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from emoface.reweight import reweight as verb
 from model.generator import Generator, GeneratorConfig
 from model.sampler import FaceSampler
 from model.weights import load_generator, save_weights
@@ -132,6 +134,13 @@ def test_the_verb_says_in_a_sentence_what_is_wrong(generator, faces, tmp_path, o
 def test_settings_out_of_their_range_are_refused(setting):
     with pytest.raises(ValueError, match="must"):
         replace(HOW, **setting)
+
+
+def test_the_verbs_defaults_are_those_of_the_fit():
+    own = {field.name: field.default for field in fields(Reweighting)}
+    asked = {name: option.default for name, option in inspect.signature(verb).parameters.items() if name in own}
+    assert set(asked) == {"people", "rate", "emotion", "rare", "identity", "seed"}
+    assert asked == {name: own[name] for name in asked}
 
 
 def test_accepted_latents_are_drawn_by_the_sampler(generator, guide, faces):
