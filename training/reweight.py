@@ -199,10 +199,10 @@ def _fitted(
     for step in range(how.steps):
         some = torch.randint(count, (min(how.batch, count),))
         weights = torch.sigmoid(acceptance(latents[some]))
-        part = weights / weights.sum()
         total = _HOLD * F.relu(math.log(how.rate) - weights.mean().log()).square()
         for own, moment, before in zip(seen, moments, everybody, strict=True):
             total = total + _frechet(own, moment, share, some, weights) / before / len(seen)
+            part = weights / weights.sum()  # anew for each guide: the gradient's sums in this order made what ships
             wrong = own.wrong[some].clamp(max=_MOST) @ importance
             total = total + how.emotion * (part @ wrong) / len(seen)
             if own.alike is not None:
