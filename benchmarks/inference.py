@@ -5,7 +5,7 @@ weights that ship, from the same latents to float32 pixels:
 
 - torch: the generator as it is trained, operation by operation, channels last;
 - OpenVINO, plain: the same generator, converted by OpenVINO;
-- OpenVINO, folded: ``model.compiled``;
+- OpenVINO, folded: ``model.graph``, as ``model.compiled`` runs it;
 - ONNX Runtime, plain: the same generator, exported by torch; left out where it is not installed
   (``pip install onnx onnxruntime``).
 
@@ -28,11 +28,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.compiled import CORE, CompiledGenerator
+from model.compiled import CompiledGenerator
 from model.generator import Generator
+from model.graph import CORE
 from model.weights import default_weights, load_generator
 
-# Second, for model.compiled sees to it that its import tells nobody.
+# Second, for model.graph sees to it that its import tells nobody.
 import openvino as ov  # isort: skip
 
 Floats = NDArray[np.float32]

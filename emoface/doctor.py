@@ -200,7 +200,7 @@ def _has_bfloat16(device: str) -> bool:
     if device != "cpu":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     try:
-        from model.compiled import CORE
+        from model.graph import CORE
     except ImportError:
         return False
     return "BF16" in CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -27,18 +29,27 @@ FORMATS: Final[Mapping[str, str]] = {
 }
 #: Endings of file names and addresses, and their formats.
 SUFFIXES: Final[Mapping[str, str]] = {"png": "png", "webp": "webp", "jpg": "jpeg", "jpeg": "jpeg", "avif": "avif"}
+#: How Pillow writes PNG. Noise as fine as that of faces hardly repeats itself: to look for repetitions other than runs
+#: makes files no smaller, and takes five times as long at 512 pixels (benchmarks/encoders.py).
+PNG: Final[Mapping[str, Any]] = {"compress_level": 6, "compress_type": zlib.Z_RLE}
 #: How Pillow writes WebP that loses nothing: more effort makes such small pictures hardly smaller.
 WEBP: Final[Mapping[str, Any]] = {"lossless": True, "quality": 50, "method": 2}
 #: What writes the files: other versions may write other bytes for the same pixels.
-ENCODER: Final = f"pillow-{PIL.__version__}"
+ENCODER: Final = f"pillow-{PIL.__version__}-rle"
 
 
 def png_info(text: Mapping[str, str]) -> PngInfo:
     """Return text chunks (keyword to text) as Pillow takes them."""
     info = PngInfo()
     for key, value in text.items():
-        info.add_itxt(key, value)
+        info.add(b"iTXt", _itxt(key, value))
     return info
+
+
+@lru_cache(256)  # most of what a face says of itself all faces say
+def _itxt(keyword: str, text: str) -> bytes:
+    """Return what an iTXt chunk holds, neither compressed nor translated (PNG 3rd edition, section 11.3.3.4)."""
+    return keyword.encode("latin-1") + bytes(5) + text.encode()
 
 
 def resized(pixels: NDArray[np.uint8], size: int | None) -> NDArray[np.uint8]:
@@ -81,10 +92,8 @@ def encode_face(
     text = text or {}
     xmp = text.get(XMP_KEY, "").encode()
     if format == "png":
-        # Pillow, because nothing faster writes text. OpenCV, with the chunks put in afterwards, takes 0.6 of its time
-        # at 48 pixels and as long at 512 (benchmarks/encoders.py): 1 % of what drawing the face takes.
-        # Level 6 writes no larger files than 9 on faces of this size and takes a third of its time.
-        image.save(out, "PNG", pnginfo=png_info(text), compress_level=6)
+        # Pillow takes 0.2 of OpenCV's time at 512 pixels, and 1.5 of it at 48, but then that is 0.03 ms more.
+        image.save(out, "PNG", pnginfo=png_info(text), **PNG)
     elif format == "webp":
         image.save(out, "WEBP", **WEBP, xmp=xmp)
     elif format == "jpeg":

@@ -386,7 +386,7 @@ def test_the_cache_forgets_what_was_not_asked_for_longest_and_holds_its_bound() 
             await engine.face(wish(seed), Encoding())
             assert engine._cache.currsize <= bound
 
-    plain = len(encode_face(StubSampler().sample([wish(0)])[0]))
+    plain = len(encode_face(StubSampler().sample([wish(1)])[0]))  # all of one grey, but 0 is black
     assert with_engine(scenario, cache_bytes=plain * 5 // 2).seeds == [4, 3]
 
 
