@@ -61,7 +61,7 @@ def generator_graph(generator: Generator, *, exact: bool) -> ov.Model:
     for block in generator.blocks:
         assert isinstance(block, GeneratorBlock)
         h = _convolution(_norm(x, *next(styles)), block.conv1, side, exact)
-        h = _doubling(_norm(h, *next(styles)), block.conv2, side, exact)
+        h = _doubling(_norm(h, *next(styles), planes_first=not exact), block.conv2, side, exact)
         x = _added(h, _pointwise(x, block.skip), side)
         side *= 2
     x = _head(_norm(x, *next(styles)), generator.head, side)
@@ -118,8 +118,13 @@ def _folded(generator: Generator, norm: ConditionalBatchNorm2d, told: bool) -> t
     return np.concatenate([gain, shift]), np.concatenate([gain_bias, shift_bias])
 
 
-def _norm(x: Node, gain: Node, bias: Node) -> Node:
-    """Scale, shift and rectify."""
+def _norm(x: Node, gain: Node, bias: Node, *, planes_first: bool = False) -> Node:
+    """Scale, shift and rectify.
+
+    ``planes_first`` where ``x`` comes from a convolution of OpenVINO's and goes to one: it moves no number then.
+    """
+    if planes_first:
+        return _planes_last(_norm(_planes_first(x), _planes_first(gain), _planes_first(bias)))
     return op.relu(op.add(op.multiply(x, gain), bias))
 
 
