@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.emotions import EmotionMix
-from model.encode import PNG, WEBP, XMP_KEY, png_info
+from model.encode import WEBP, XMP_KEY, png_info
 
 #: Animated formats and their media types.
 ANIMATED: Final[Mapping[str, str]] = {"webp": "image/webp", "apng": "image/apng", "gif": "image/gif"}
@@ -78,7 +79,7 @@ def encode_animation(
     if format == "webp":
         images[0].save(out, "WEBP", **WEBP, xmp=text.get(XMP_KEY, "").encode(), **common)
     elif format == "apng":
-        images[0].save(out, "PNG", pnginfo=png_info(text), **PNG, **common)
+        images[0].save(out, "PNG", pnginfo=png_info(text), compress_type=zlib.Z_RLE, **common)
     else:
         images[0].save(out, "GIF", comment=text.get("Description", "").encode(), **common)
     return out.getvalue()

@@ -9,6 +9,7 @@ The emotion has no part in it: a seed stays one person.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import pairwise
@@ -73,15 +74,14 @@ class People:
 
     def _first(self, seed: int | str) -> NDArray[np.float32]:
         best: NDArray[np.float32] = np.empty(0, np.float32)
-        likely = -np.inf
+        likely = -math.inf
         for begin in range(0, TRIES, _AT_ONCE):
             latents, uniform = candidates(seed, self._size, _AT_ONCE, begin)
-            logits = self._logits(latents)
-            accepted = np.log(uniform) - np.log1p(-uniform) < logits  # uniform < sigmoid(logits)
-            if accepted.any():
-                return np.array(latents[accepted.argmax()])
-            if logits.max() > likely:
-                best, likely = np.array(latents[logits.argmax()]), logits.max()
+            for latent, number, logit in zip(latents, uniform.tolist(), self._logits(latents).tolist(), strict=True):
+                if math.log(number) - math.log1p(-number) < logit:  # number < sigmoid(logit)
+                    return np.array(latent)
+                if logit > likely:
+                    best, likely = np.array(latent), logit
         return best
 
     def _logits(self, latents: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import secrets
+import threading
 from typing import Final
 
 import numpy as np
@@ -15,6 +16,8 @@ MAX_SEED_TEXT: Final = 256
 # Second word of the Philox key: latents share no numbers with any other use of the same seed.
 _LATENT_STREAM: Final = 0x656D6F66616365
 _WORDS: Final = 4  # numbers that one turn of Philox's counter gives
+_EMPTY: Final = np.zeros(_WORDS, np.uint64)
+_own = threading.local()  # each thread's bit generator
 
 
 def canonical_seed(seed: int | str) -> int | str:
@@ -78,13 +81,38 @@ def candidates(
     Raises:
         ValueError: as :func:`canonical_seed`.
     """
-    key = np.array([seed_number(seed), _LATENT_STREAM], dtype=np.uint64)
     half = (size + 1) // 2
     row = -(-(2 * half + 1) // _WORDS) * _WORDS  # numbers a latent uses up; whole turns of the counter
-    bits = np.random.Philox(key=key, counter=[begin * row // _WORDS, 0, 0, 0]).random_raw(count * row)
-    uniform = ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53  # inside (0, 1), never at its ends
-    uniform = uniform.reshape(count, row)
-    radius = np.sqrt(-2.0 * np.log(uniform[:, :half]))
+    uniform = _uniform(seed_number(seed), begin * row // _WORDS, count * row).reshape(count, row)
+    radius = np.log(uniform[:, :half])
+    radius *= -2.0
+    np.sqrt(radius, out=radius)
     angle = 2.0 * math.pi * uniform[:, half : 2 * half]
-    normal = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
-    return normal[:, :size].astype(np.float32), uniform[:, 2 * half]
+    normal = np.empty((count, 2 * half), np.float32)
+    np.multiply(radius, np.cos(angle), out=normal[:, :half], casting="same_kind")
+    np.multiply(radius, np.sin(angle), out=normal[:, half:], casting="same_kind")
+    return normal[:, :size], uniform[:, 2 * half]
+
+
+def _uniform(number: int, turn: int, count: int) -> NDArray[np.float64]:
+    """Return the numbers, inside (0, 1), that Philox gives of a seed from a turn of its counter on."""
+    philox: np.random.Philox | None = getattr(_own, "philox", None)
+    if philox is None:  # it takes longer to make than to use
+        philox = _own.philox = np.random.Philox(0)
+    philox.state = {
+        "bit_generator": "Philox",
+        "state": {
+            "counter": np.array([turn, 0, 0, 0], np.uint64),
+            "key": np.array([number, _LATENT_STREAM], np.uint64),
+        },
+        "buffer": _EMPTY,
+        "buffer_pos": _WORDS,  # nothing is left of the turn before
+        "has_uint32": 0,
+        "uinteger": 0,
+    }
+    bits = philox.random_raw(count)
+    bits >>= np.uint64(11)
+    uniform: NDArray[np.float64] = bits.astype(np.float64)
+    uniform += 0.5
+    uniform *= 2.0**-53
+    return uniform

@@ -13,6 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from model import FaceSampler
 from model.provenance import describe
+from model.sampler import choose_device
 from model.software import installed_version
 from service.access.gate import Gate
 from service.access.keys import KeyRing
@@ -26,6 +27,7 @@ from service.credentials import read_signer
 from service.engine import Engine, Sampler
 from service.engine.watch import Watches
 from service.observability import REQUEST_ID, Metrics, Observed
+from service.priority import giving_way
 from service.security import BodyLimit
 from service.settings import Settings
 from service.studio import Studio
@@ -140,16 +142,19 @@ def create_app(
 
 
 def load_sampler(settings: Settings) -> FaceSampler:
-    """Load what draws the faces.
+    """Load what draws the faces; on a CPU, what draws lets the rest of this process go first.
 
     Raises:
         WeightsError: the weights cannot be used.
         ValueError: the device is not there.
     """
-    return FaceSampler.load(
+    device = choose_device(settings.device)
+    load = partial(
+        FaceSampler.load,
         settings.weights,
-        settings.device,
+        device,
         batch_size=settings.batch_size or None,
         precision=settings.precision,
         threads=settings.threads or None,
     )
+    return giving_way(load) if device == "cpu" else load()
