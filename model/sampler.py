@@ -214,7 +214,7 @@ class FaceSampler:
         Raises:
             ValueError: the seed is out of its range; one sentence.
         """
-        return self._people.latent(seed).copy()
+        return self._people.latent(canonical_seed(seed)).copy()
 
     def draw(self, latents: Floats, emotions: Floats) -> NDArray[np.uint8]:
         """Draw faces that no seed has, on the way from one person to another say; otherwise as :meth:`sample`.

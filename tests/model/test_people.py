@@ -94,6 +94,8 @@ def test_the_sampler_draws_these_people_from_a_file(choosy, tmp_path):
     sampler = FaceSampler.load(tmp_path / "choosy.safetensors", "cpu")
     latents = np.stack([sampler.latent(seed) for seed in (1, 2, "Ada")])
     assert (latents[:, 0] > 0.96).all()
+    with pytest.raises(ValueError, match="whole number"):
+        sampler.latent(True)  # though 1, which it equals, has been asked for
     mix = EmotionMix.parse("happy", FER2013)
     faces = sampler.sample([FaceRequest(mix, seed, 1.0, 0.8) for seed in (1, 2, "Ada")])
     vector = np.asarray(mix.vector(FER2013, 1.0), np.float32)
