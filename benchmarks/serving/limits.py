@@ -1,6 +1,6 @@
 """What no server can beat: generating and encoding in a loop, with no HTTP. Run by ``__main__.py`` in a process.
 
-python -m benchmarks.serving.limits loop --batch 1 --seconds 5        # or --batch 0: the sampler's own
+python -m benchmarks.serving.limits loop --batch 1 --seconds 5        # or --batch 0: the sampler's own for each core
 python -m benchmarks.serving.limits reference --faces 24              # what servers ought to answer
 """
 
@@ -25,7 +25,7 @@ from model.provenance import describe
 
 def loop(faces: Faces, batch: int, seconds: float, first_seed: int) -> dict[str, float]:
     """Return faces a second, and the median milliseconds of generating a batch and of encoding one face."""
-    batch, seed = batch or faces.sampler.batch_size, first_seed
+    batch, seed = batch or faces.sampler.batch_size * torch.get_num_threads(), first_seed
     generating, encoding = [], []
     clock = time.perf_counter
     begun = clock()
