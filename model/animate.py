@@ -10,10 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from model.emotions import EmotionMix
-from model.encode import WEBP, XMP_KEY, png_info
+from model.encode import WEBP, XMP_KEY, as_image, png_info
 
 #: Animated formats and their media types.
 ANIMATED: Final[Mapping[str, str]] = {"webp": "image/webp", "apng": "image/apng", "gif": "image/gif"}
@@ -72,7 +71,7 @@ def encode_animation(
     """
     if format not in ANIMATED:
         raise ValueError(f"unknown animated format {format!r}; known: {', '.join(ANIMATED)}.")
-    images = [Image.fromarray(frame[:, :, 0] if frame.shape[2] == 1 else frame) for frame in frames]
+    images = [as_image(frame) for frame in frames]
     text = text or {}
     common: dict[str, Any] = {"save_all": True, "append_images": images[1:], "duration": milliseconds, "loop": loops}
     out = io.BytesIO()

@@ -57,19 +57,19 @@ class Filtering:
         _, inputs, outputs = self.kernel.shape
         (wide, n), m = self.inner.shape, len(self.outer)
         small: int = wide * n * (n + wide) * inputs + m * wide * (wide + m) * outputs
-        return _cost(self.count**2, self.kernel) + _SMALL * small
+        return _cost(self.count**2, self.kernel.size) + _SMALL * small
 
 
 def convolution(weight: Matrix, n: int) -> Filtering | None:
     """Return how to convolve ``[n, n, C]`` with ``weight [O, C, 3, 3]``, zeros around it, if that is worth it."""
     ways = [_tiled(weight, n, tile) for tile in (2, 3, 4) if n % tile == 0]
-    return min((way for way in ways if way.cost < _cost(n**2, weight)), key=lambda way: way.cost, default=None)
+    return min((way for way in ways if way.cost < _cost(n**2, weight.size)), key=lambda way: way.cost, default=None)
 
 
 def doubling(weight: Matrix, n: int) -> Filtering | None:
     """Return how to enlarge ``[n, n, C]`` twofold (nearest) and then convolve it as above, if that is worth it."""
     way = _doubled(weight, n)
-    transposed = np.broadcast_to(0.0, (*weight.shape[:2], 4, 4))
+    transposed = 16 * weight.shape[0] * weight.shape[1]  # weights: 4x4 taps
     return way if way.cost < _cost(n**2, transposed) else None
 
 
@@ -118,6 +118,6 @@ def _filtering(weight: Matrix, inner: Matrix, taps: Matrix, outer: Matrix) -> Fi
     )
 
 
-def _cost(places: int, kernel: Matrix) -> float:
-    """Return what it takes to multiply by all of a kernel in so many places."""
-    return kernel.size * (places + _FETCH)
+def _cost(places: int, weights: int) -> float:
+    """Return what it takes to multiply by so many weights, each in so many places."""
+    return weights * (places + _FETCH)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final, Protocol
 from urllib.parse import quote, unquote
 from xml.sax.saxutils import quoteattr
@@ -70,7 +69,7 @@ def _texts(sampler: Named, description: str, own: Mapping[str, str]) -> dict[str
 def _packet(facts: Mapping[str, str]) -> str:
     # A seed may hold characters that XML cannot, so it is percent-encoded here, as it is in the service's X-Seed.
     known = {name: quote(fact, safe="") if name == "seed" else fact for name, fact in facts.items()}
-    own = " ".join(f"emoface:{key}={_quoted(value)}" for key, value in known.items())
+    own = " ".join(f"emoface:{key}={quoteattr(value)}" for key, value in known.items())
     return (
         '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
         '<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" '
@@ -79,9 +78,6 @@ def _packet(facts: Mapping[str, str]) -> str:
         f'Iptc4xmpExt:DigitalSourceType="{DIGITAL_SOURCE_TYPE}" '
         f"{own}/></rdf:RDF></x:xmpmeta>"
     )
-
-
-_quoted = lru_cache(256)(quoteattr)  # most facts are the same for most faces
 
 
 class NoPicture(ValueError):

@@ -1,6 +1,6 @@
 """Pixels to image files, in a small pool of threads.
 
-Pillow lets go of the interpreter lock while it resamples and compresses.
+Pillow and zlib let go of the interpreter lock while they resample and compress.
 """
 
 from __future__ import annotations

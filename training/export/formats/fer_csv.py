@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.emotions import FER2013
+from model.encode import as_image
 from model.provenance import Named
 from model.sampler import FaceRequest
 from training.data.atomic import atomic_file
@@ -53,7 +54,7 @@ class FerCsv(Layout):
 
     def encode(self, pixels: NDArray[np.uint8], request: FaceRequest) -> bytes:
         """Return the field ``pixels``: 2,304 grey levels, row by row."""
-        image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).convert("L")
+        image = as_image(pixels).convert("L")
         if image.size != (_SIDE, _SIDE):
             image = image.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
         return " ".join(map(str, image.tobytes())).encode()
