@@ -26,7 +26,7 @@ from emoface.verify import verify
 
 _HELP = """Ask for an emotion, get a face.
 
-Examples: `emoface serve`, `emoface generate happy --seed 2 -o happy.png`, `emoface doctor`
+Examples: `emoface serve`, `emoface generate happy --seed 4 -o happy.png`, `emoface doctor`
 
 Exit codes: 0 done, 1 could not (one sentence on standard error says why), 2 wrong use; `verify` says 3 where a picture
 is not what it says it is. What goes wrong is told on standard error, and what `--json` prints on standard output.

@@ -110,13 +110,13 @@ def generate(
 
     Examples:
 
-    `emoface generate happy --seed 2 -o happy.png`
+    `emoface generate happy --seed 4 -o happy.png`
 
     `emoface generate all --seeds 0-7,12,Ada --size 192 -o faces`
 
     `emoface generate happy@0.25 happy@0.5 happy@1 --seeds 0-3 --grid --labels -o strip.png`
 
-    `emoface generate neutral happy=0.7,surprise=0.3 --seed 2 --morph --closed -o smile.webp`
+    `emoface generate neutral happy=0.7,surprise=0.3 --seed 4 --morph --closed -o smile.webp`
     """
     if seed is not None and seeds is not None:
         fail("give --seed for one person or --seeds for several, not both.", MISUSED)

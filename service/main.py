@@ -215,7 +215,7 @@ def _announce(host: str, port: int, what: str) -> None:
     # A wildcard is no address to connect to.
     shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     address = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
-    body = """'{"emotion": "happy", "seed": 2}'"""
+    body = """'{"emotion": "happy", "seed": 4}'"""
     print(f"emoface serves {what} at {address}  (documentation: {address}/docs, stop: Ctrl+C)")
     print("Save a face:")
     print(f"  curl -f {address}/generate -H 'Content-Type: application/json' -d {body} -o happy.png", flush=True)

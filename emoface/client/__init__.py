@@ -2,7 +2,7 @@
 
 >>> from emoface.client import Client
 >>> with Client("http://127.0.0.1:8000") as client:  # doctest: +SKIP
-...     client.generate("happy", seed=2).save("happy.png")
+...     client.generate("happy", seed=4).save("happy.png")
 
 It loads no torch. It needs httpx: ``pip install httpx``, or the extra ``client`` of emoface.
 """

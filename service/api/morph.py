@@ -92,7 +92,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     },
     **READS_JSON,
 }
-_EXAMPLE = {"seed": 2, "keyframes": [{"emotion": "neutral"}, {"emotion": "happy"}], "closed": True, "size": 192}
+_EXAMPLE = {"seed": 4, "keyframes": [{"emotion": "neutral"}, {"emotion": "happy"}], "closed": True, "size": 192}
 
 
 @router.post(

@@ -172,9 +172,9 @@ class GenerateRequest(BaseModel):
 
 #: The documentation's examples, the first of which is one click away from a face.
 EXAMPLES: Final[dict[str, Any]] = {
-    "a happy face": {"value": {"emotion": "happy", "seed": 2, "size": 256}},
+    "a happy face": {"value": {"emotion": "happy", "seed": 4, "size": 256}},
     "a mix": {
-        "value": {"emotion": {"happy": 0.7, "surprise": 0.3}, "seed": 2, "intensity": 1.2, "size": 256},
+        "value": {"emotion": {"happy": 0.7, "surprise": 0.3}, "seed": 4, "intensity": 1.2, "size": 256},
     },
     "the face of a name": {"value": {"emotion": "sad", "seed": "Ada Lovelace", "size": 256, "format": "webp"}},
     "anybody": {"value": {"emotion": "neutral"}},

@@ -2,7 +2,7 @@
 
 export let DEFAULTS = Object.freeze({
   mix: Object.freeze({ happy: 100 }),
-  seed: "2",
+  seed: "4",
   intensity: 1,
   truncation: 0.95,
   size: 384,

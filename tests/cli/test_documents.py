@@ -63,7 +63,7 @@ def test_python(environment: dict[str, str], weights: Path, capsys: pytest.Captu
     assert [face.seed for face in names["people"]] == list(range(16))
     assert names["drawn"].shape == (3, 24, 24, 1)
     said = capsys.readouterr().out
-    assert "2 small@" in said
+    assert "4 small@" in said
     assert "did you mean 'happy'" in said
 
 

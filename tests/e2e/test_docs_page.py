@@ -47,7 +47,7 @@ def test_a_face_is_one_click_away(watched: Watched, running: Service, tmp_path: 
     assert face.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [256, 256]
     page.screenshot(path=tmp_path / "docs.png", full_page=True)
     headers = operation.locator(".live-responses-table .headerline").all_text_contents()
-    assert any("x-seed: 2" in line for line in headers), headers
+    assert any("x-seed: 4" in line for line in headers), headers
 
 
 def test_a_mistake_is_explained_in_the_page(watched: Watched, running: Service) -> None:

@@ -128,7 +128,7 @@ def test_the_page_shows_the_face_that_its_address_says(studio: Studio, served: S
 
 def test_what_an_address_lacks_or_cannot_mean_is_as_usual_and_other_words_are_known(studio: Studio) -> None:
     studio.open("?emotion=joy&intensity=99&size=abc&morph=happy")
-    studio.sees("A face: happy; person 2")
+    studio.sees("A face: happy; person 4")
     studio.page.locator("#dice").click()
     studio.says(emotion="happy", intensity="1.5", size="384", morph="neutral,happy")
 

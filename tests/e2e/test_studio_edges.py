@@ -53,12 +53,12 @@ def test_weights_that_know_other_emotions_show_one_of_theirs(chromium: Browser, 
     save_weights(tmp_path / "digits.safetensors", Generator(config), {})
     with service(tmp_path / "digits.safetensors") as other, visiting(chromium, other.url) as studio:
         studio.open()
-        studio.sees("A face: zero; person 2")
+        studio.sees("A face: zero; person 4")
         studio.says(emotion="zero", morph="zero,one")
         expect(studio.page.locator("#note-emotion")).to_be_hidden()
         studio.page.locator("#play").scroll_into_view_if_needed()
         studio.page.locator("#play").click()
-        expect(studio.page.locator("#morph-image")).to_have_attribute("alt", "Person 2, moving: zero, then one")
+        expect(studio.page.locator("#morph-image")).to_have_attribute("alt", "Person 4, moving: zero, then one")
 
 
 def test_no_face_is_called_by_the_name_of_another(studio: Studio) -> None:

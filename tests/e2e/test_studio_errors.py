@@ -33,7 +33,7 @@ def test_mistakes_are_explained_next_to_what_caused_them(studio: Studio) -> None
     expect(page.locator("#note-seed")).to_contain_text("needs a seed")
     studio.slide("#mix label:has-text('happy') input", 0)
     expect(page.locator("#note-mix")).to_contain_text("at least one emotion above 0")
-    studio.sees("A face: happy; person 2")
+    studio.sees("A face: happy; person 4")
     # Chromium writes every answer that is an error to the console; the unknown emotion was asked for three times.
     assert all("422" in line for line in studio.wrong)
     studio.wrong.clear()
@@ -93,14 +93,14 @@ def test_a_key_is_asked_for_where_one_is_needed(chromium: Browser, weights: Path
         expect(page.locator("#key")).to_contain_text("not known here")
         page.get_by_label("Key").fill(key)
         page.get_by_role("button", name="Use this key").click()
-        studio.sees("happy; person 2")
+        studio.sees("happy; person 4")
         expect(page.locator("#key")).to_be_hidden()
         expect(page.locator("#emotion-faces img").first).to_be_visible()
         expect(page.locator("#snippet")).to_contain_text("X-API-Key: $EMOFACE_KEY")
         assert key not in page.content()
         assert quote(key) not in page.url
         page.reload()
-        studio.sees("happy; person 2")  # the tab remembers it
+        studio.sees("happy; person 4")  # the tab remembers it
         assert all("401" in line for line in studio.wrong)
         studio.wrong.clear()
 
