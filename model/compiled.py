@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from model.generator import Floats, Generator, trial_inputs
 from model.graph import CORE, generator_graph
+from model.sizes import sized_graph
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -46,21 +48,21 @@ class CompiledGenerator:
         self._precision = _HINTS[precision]
         self._threads = threads
         graph = generator_graph(generator, exact=precision == "float32")
-        self._pools = {size: self._compile(graph, size, streams=threads) for size in _sizes(largest)}
-        self._together = self._compile(graph, 1, streams=1) if threads > 1 else None
+        self._apart = self._compile(graph, _sizes(largest), streams=threads)
+        self._together = self._compile(graph, [1], streams=1) if threads > 1 else None
         self._calls = 0  # that are being answered
         self._begun = 0  # calls, ever
         self._quiet = False  # the last call was for one face, and nobody else called meanwhile
         self._lock = threading.Lock()
         if not self._agree():
             log.info("fewer than %d faces at a time would differ by a bit, so a core always draws as many", largest)
-            self._pools, self._together = {largest: self._pools[largest]}, None
+            self._apart, self._together = self._compile(graph, [largest], streams=threads), None
         log.info("%d threads draw %s faces at a time in %s", threads, "/".join(map(str, self.sizes)), precision)
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """How many faces a core draws at a time. What a face looks like, to the last bit, does not depend on it."""
-        return tuple(self._pools)
+        return self._apart.sizes
 
     def __call__(self, latents: Floats, emotions: Floats) -> NDArray[np.uint8]:
         """Draw faces.
@@ -85,13 +87,13 @@ class CompiledGenerator:
             together = lone and self._quiet
         try:
             if together and self._together is not None:
-                self._draw([(self._together, slice(0, 1))], latents, emotions, faces)
+                self._draw(self._together, [(1, slice(0, 1))], latents, emotions, faces)
                 return faces
             cores = max(1, self._threads - others)
             at_once = cores * max(self.sizes)
             for start in range(0, len(latents), at_once):
                 plan = self._plan(start, min(start + at_once, len(latents)), cores)
-                self._draw(plan, latents, emotions, faces)
+                self._draw(self._apart, plan, latents, emotions, faces)
         finally:
             with self._lock:
                 self._calls -= 1
@@ -110,50 +112,44 @@ class CompiledGenerator:
             at, last = first, min(first + share, end)
             while at < last:
                 size = max((size for size in self.sizes if size <= last - at), default=min(self.sizes))
-                plan.append((self._pools[size], slice(at, min(at + size, last))))
+                plan.append((size, slice(at, min(at + size, last))))
                 at += size
         return plan
 
     @staticmethod
-    def _draw(plan: Plan, latents: Floats, emotions: Floats, faces: Floats) -> None:
+    def _draw(pool: _Pool, plan: Plan, latents: Floats, emotions: Floats, faces: Floats) -> None:
         """Draw all of a plan at once, into ``faces``."""
         begun = []
-        for pool, part in plan:
+        for size, part in plan:
             draw = pool.take()
-            count = part.stop - part.start
-            draw.latents[:count], draw.emotions[:count] = latents[part], emotions[part]
-            draw.request.start_async()
-            begun.append((pool, draw, part))
-        for pool, draw, part in begun:
-            draw.request.wait()
-            faces[part] = draw.faces[: part.stop - part.start]
+            draw.start(size, latents[part], emotions[part])
+            begun.append((draw, part))
+        for draw, part in begun:
+            draw.finish(faces[part])
             pool.give(draw)
 
-    def _compile(self, graph: ov.Model, size: int, streams: int) -> _Pool:
-        graph = graph.clone()
-        graph.reshape({place: [size, inputs.partial_shape[1]] for place, inputs in enumerate(graph.inputs)})
+    def _compile(self, graph: ov.Model, sizes: Sequence[int], streams: int) -> _Pool:
         settings = {
             "INFERENCE_PRECISION_HINT": self._precision,
             "INFERENCE_NUM_THREADS": self._threads,
             "NUM_STREAMS": streams,
             "ENABLE_CPU_PINNING": False,  # other work has its right to the cores, and knows better where it is
         }
-        return _Pool(CORE.compile_model(graph, "CPU", settings), size)
+        return _Pool(CORE.compile_model(sized_graph(graph, sizes), "CPU", settings), sizes)
 
     def _agree(self) -> bool:
         """Tell whether every way to draw adds its sums up in the same order, on this machine: bit by bit."""
         most = max(self.sizes)
         latents, emotions = trial_inputs(self._config, most)
         expected, faces = self._empty(most), self._empty(most)
-        self._draw([(self._pools[most], slice(0, most))], latents, emotions, expected)
-        for pool in (self._together, *self._pools.values()):
-            if pool is None:
-                continue
-            for at in range(0, most - pool.size + 1, pool.size):
-                part = slice(at, at + pool.size)
-                self._draw([(pool, part)], latents, emotions, faces)
-                if not np.array_equal(faces[part], expected[part]):
-                    return False
+        self._draw(self._apart, [(most, slice(0, most))], latents, emotions, expected)
+        for pool in (self._apart, *([self._together] if self._together is not None else ())):
+            for size in pool.sizes:
+                for at in range(0, most - size + 1, size):
+                    part = slice(at, at + size)
+                    self._draw(pool, [(size, part)], latents, emotions, faces)
+                    if not np.array_equal(faces[part], expected[part]):
+                        return False
         return True
 
 
@@ -164,16 +160,27 @@ class _Draw:
     """
 
     def __init__(self, compiled: Any) -> None:
-        self.request = compiled.create_infer_request()
-        self.latents, self.emotions = (self.request.get_input_tensor(place).data for place in (0, 1))
-        self.faces: Floats = self.request.get_output_tensor(0).data
+        self._request = compiled.create_infer_request()
+        self._size, self._latents, self._emotions = (self._request.get_input_tensor(place).data for place in range(3))
+        self._faces: Floats = self._request.get_output_tensor(0).data
+
+    def start(self, size: int, latents: Floats, emotions: Floats) -> None:
+        """Draw as many faces as the size says, or fewer."""
+        self._size[0] = size
+        self._latents[: len(latents)], self._emotions[: len(emotions)] = latents, emotions
+        self._request.start_async()
+
+    def finish(self, faces: Floats) -> None:
+        """Wait for them."""
+        self._request.wait()
+        faces[:] = self._faces[: len(faces)]
 
 
 class _Pool:
-    """Draws with one compiled graph; each can draw one batch of ``size`` faces at a time."""
+    """Draws with one compiled graph."""
 
-    def __init__(self, compiled: Any, size: int) -> None:
-        self.size = size
+    def __init__(self, compiled: Any, sizes: Sequence[int]) -> None:
+        self.sizes = tuple(sizes)
         self._compiled = compiled
         self._free: SimpleQueue[_Draw] = SimpleQueue()
 
@@ -189,10 +196,10 @@ class _Pool:
         self._free.put(draw)
 
 
-#: What to draw with, and which faces.
-Plan = list[tuple[_Pool, slice]]
+#: How many faces at a time, and which.
+Plan = list[tuple[int, slice]]
 
 
 def _sizes(largest: int) -> list[int]:
-    """Return 1, 2, 4 and 8 up to ``largest``, and that; each has a copy of the weights, and more would gain little."""
+    """Return 1, 2, 4 and 8 up to ``largest``, and that; more would gain little."""
     return [*(size for size in (1, 2, 4, 8) if size < largest), largest]

@@ -99,7 +99,7 @@ def entity_tag(sampler: Sampler, *what: Hashable) -> str:
 
 @cache
 def _software() -> tuple[str, ...]:
-    return *(f"{name} {installed_version(name)}" for name in ("torch", "openvino")), ENCODER
+    return *(f"{name} {installed_version(name)}" for name in ("emoface", "torch", "openvino")), ENCODER
 
 
 def client_has(request: Request, tag: str) -> bool:

@@ -19,6 +19,7 @@ from model.filtering import convolution, doubling
 from model.generator import Generator, GeneratorConfig
 from model.graph import generator_graph
 from model.layers import GeneratorBlock
+from model.sizes import fixed_graph
 
 
 def _trained_a_little(config: GeneratorConfig) -> Generator:
@@ -121,12 +122,10 @@ def test_where_sizes_disagree_by_a_bit_one_is_left(generator, monkeypatch, caplo
     other = deepcopy(generator)
     with torch.no_grad():
         other.head.bias.add_(1e-6)
-    compile_to = CompiledGenerator._compile
     another = generator_graph(other, exact=True)
     monkeypatch.setattr(
-        CompiledGenerator,
-        "_compile",
-        lambda self, graph, size, streams: compile_to(self, another if size == 2 else graph, size, streams),
+        "model.sizes.fixed_graph",
+        lambda graph, number, room: fixed_graph(another if number == 2 else graph, number, room),
     )
     compiled = CompiledGenerator(generator, threads=threads, largest=4)
     assert compiled.sizes == (4,)
@@ -141,11 +140,11 @@ def test_all_cores_draw_one_face_only_where_nobody_else_has_asked_lately(generat
     draw, by_all = compiled._draw, []
     meanwhile: list[Callable[[], object]] = []
 
-    def drawing(plan, *rest):
-        by_all.append(plan[0][0] is compiled._together)
+    def drawing(pool, *rest):
+        by_all.append(pool is compiled._together)
         if meanwhile:
             meanwhile.pop()()
-        draw(plan, *rest)
+        draw(pool, *rest)
 
     monkeypatch.setattr(compiled, "_draw", drawing)
 
