@@ -187,7 +187,7 @@ def _round(
             continue
         result["order"].append(server.name)
         result["servers"][server.name] = figures
-    result["limits"] = limits(machine, seeds, args.seconds)
+    result["limits"] = limits(machine, seeds, args.concurrency, args.seconds)
     return result
 
 

@@ -51,7 +51,7 @@ def digits(value: float) -> str:
 
 
 def allowed(bare: float, loop: float, cores: int) -> float:
-    """Return the faces a second that two limits together allow on ``cores``.
+    """Return the faces a second that two limits together allow on ``cores``; 1 for a lone client, who waits for both.
 
     ``bare`` is what a route with a ready picture answers in a second. It has one event loop, so its rate is that of one
     core: a request costs 1/bare core-seconds. ``loop`` is what generating and encoding alone reach on all cores, so a

@@ -1,6 +1,6 @@
 """What no server can beat: generating and encoding in a loop, with no HTTP. Run by ``__main__.py`` in a process.
 
-python -m benchmarks.serving.limits loop --batch 1 --seconds 5        # or --batch 0: the sampler's own for each core
+python -m benchmarks.serving.limits loop --batch 8 --seconds 5        # faces at a time
 python -m benchmarks.serving.limits reference --faces 24              # what servers ought to answer
 """
 
@@ -25,7 +25,7 @@ from model.provenance import describe
 
 def loop(faces: Faces, batch: int, seconds: float, first_seed: int) -> dict[str, float]:
     """Return faces a second, and the median milliseconds of generating a batch and of encoding one face."""
-    batch, seed = batch or faces.sampler.batch_size * torch.get_num_threads(), first_seed
+    seed = first_seed
     generating, encoding = [], []
     clock = time.perf_counter
     begun = clock()
@@ -44,8 +44,6 @@ def loop(faces: Faces, batch: int, seconds: float, first_seed: int) -> dict[str,
         "rate": (seed - first_seed) / took,
         "generate_ms": 1000 * statistics.median(generating),
         "encode_ms": 1000 * statistics.median(encoding),
-        "batch": batch,
-        "threads": torch.get_num_threads(),
     }
 
 

@@ -20,6 +20,7 @@ from benchmarks.serving.wire import EMOTIONS, PNG
 Figures = dict[str, Any]
 
 EXPORT: Final = 256  # faces of a POST /generate/batch, as many as it takes
+LOOPS: Final = ("the loop", "a loop a core")  # the limits
 
 
 @dataclass(frozen=True)
@@ -124,17 +125,20 @@ def export(running: Running, seeds: Seeds, seconds: float) -> Figures:
     return {"rate": faces / took}
 
 
-def limits(machine: Machine, seeds: Seeds, seconds: float) -> Figures:
-    """Return what generating and encoding reach alone: one at a time, full batches on all cores, and a loop a core."""
-    cores = len(machine.cores)
-    found = {}
-    for name, batch in (("one", 1), ("full", 0)):
-        found[name] = _loops(machine, seeds, batch, seconds, [machine.cores])[0]
-    found["side_by_side"] = {"rate": found["full"]["rate"]}
-    if cores > 1:
-        # One thread each loses nothing in keeping step, so this is the more that a machine can do.
-        alone = _loops(machine, seeds, 0, seconds, [[core] for core in machine.cores])
-        found["side_by_side"] = {"rate": sum(loop["rate"] for loop in alone)}
+def limits(machine: Machine, seeds: Seeds, concurrencies: Sequence[int], seconds: float) -> Figures:
+    """Return what generating and encoding reach alone, by how many faces are done at a time.
+
+    That is as many as there are clients, for no server has more to do: in one loop on all cores, and where there are
+    enough in a loop a core, side by side, which loses nothing in keeping step. Also one, and an archive's.
+    """
+    found: Figures = {name: {} for name in LOOPS}
+    for faces in sorted({1, *concurrencies, EXPORT}):
+        (whole,) = _loops(machine, seeds, faces, seconds, [machine.cores])
+        apart = [whole]
+        if 1 < len(machine.cores) <= faces:
+            apart = _loops(machine, seeds, faces // len(machine.cores), seconds, [[core] for core in machine.cores])
+        found["the loop"][str(faces)] = whole
+        found["a loop a core"][str(faces)] = {"rate": sum(loop["rate"] for loop in apart)}
     return found
 
 

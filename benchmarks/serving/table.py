@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from benchmarks.serving.figures import Spread, allowed, digits, over
-
-Figures = dict[str, Any]
+from benchmarks.serving.measure import EXPORT, LOOPS, Figures
 
 OURS: Final = "emoface"
 BARE: Final = "bare route"
@@ -66,26 +65,29 @@ def lines(rounds: Sequence[Figures], names: Sequence[str], concurrencies: Sequen
     """Give the limits, and what our service makes of them."""
     limit = [one["limits"] for one in rounds]
 
-    def loop(name: str, figure: str) -> Spread:
-        return Spread.of([one[name][figure] for one in limit])
+    def loops(name: str, faces: int, figure: str = "rate") -> list[float]:
+        return [one[name][str(faces)][figure] for one in limit]
 
-    batch = limit[0]["full"]["batch"]
-    yield f"- generate + encode, no HTTP: {loop('one', 'rate')} faces/s one at a time"
-    yield f"  ({loop('one', 'generate_ms')} ms to generate, {loop('one', 'encode_ms')} ms to encode),"
-    yield f"  {loop('full', 'rate')} in batches of {batch} on all cores,"
-    yield f"  {loop('side_by_side', 'rate')} in a loop a core, side by side"
-    named = {"the loop": "full", "a loop a core": "side_by_side"}
-    loops = {name: [one[key]["rate"] for one in limit] for name, key in named.items()}
+    first, *others = sorted(map(int, limit[0][LOOPS[0]]))
+    yield f"- generate + encode, no HTTP, faces/s: {Spread.of(loops('the loop', first))} one at a time"
+    yield f"  ({Spread.of(loops('the loop', first, 'generate_ms'))} ms to generate,"
+    yield f"  {Spread.of(loops('the loop', first, 'encode_ms'))} ms to encode)"
+    for faces in others:
+        yield f"  {Spread.of(loops('the loop', faces))} in a loop of {faces} at a time on all cores,"
+        yield f"  {Spread.of(loops('a loop a core', faces))} in a loop a core that share them"
     for n in concurrencies:
         bare, ours = (values(rounds, name, _point(n, "rate")) for name in (BARE, OURS))
-        for name, rates in loops.items():
-            both = [allowed(route, alone, cores) for route, alone in zip(bare, rates, strict=True)]
+        for name in LOOPS if n >= cores else LOOPS[:1]:
+            both = [allowed(route, alone, min(n, cores)) for route, alone in zip(bare, loops(name, n), strict=True)]
             share = Spread.of([got / may for got, may in zip(ours, both, strict=True)])
             yield f"- at {n}: bare route and {name} together allow {Spread.of(both)} faces/s; {OURS} has {share} of it"
     if 1 in concurrencies:
         got = values(rounds, OURS, _point(1, "p50"))
         bare = values(rounds, BARE, _point(1, "p50"))
-        parts = [b + one["one"]["generate_ms"] + one["one"]["encode_ms"] for b, one in zip(bare, limit, strict=True)]
+        parts = [
+            sum(each)
+            for each in zip(bare, *(loops("the loop", 1, took) for took in ("generate_ms", "encode_ms")), strict=True)
+        ]
         yield (
             f"- p50 at 1: {Spread.of(got)} ms; bare + one generate + one encode: {Spread.of(parts)} ms; ratio "
             + str(Spread.of([g / p for g, p in zip(got, parts, strict=True)]))
@@ -93,10 +95,10 @@ def lines(rounds: Sequence[Figures], names: Sequence[str], concurrencies: Sequen
         )
     exported = [one["export"]["rate"] if "export" in one else math.nan for one in rounds]
     shares = [
-        f"{Spread.of([e / rate for e, rate in zip(exported, rates, strict=True)])} of {name}"
-        for name, rates in loops.items()
+        f"{Spread.of([e / rate for e, rate in zip(exported, loops(name, EXPORT), strict=True)])} of {name}"
+        for name in LOOPS
     ]
-    yield f"- POST /generate/batch of 256 as zip: {Spread.of(exported)} faces/s, {', '.join(shares)}"
+    yield f"- POST /generate/batch of {EXPORT} as zip: {Spread.of(exported)} faces/s, {', '.join(shares)}"
     most = str(max(concurrencies))
     for name in (BARE, OURS):
         cost = [value for value in values(rounds, name, _point(int(most), "generator_us")) if value > 0]

@@ -363,8 +363,9 @@ def a_round(scale: float) -> dict[str, object]:
 
     def one(rate: float) -> dict[str, object]:
         point = {"rate": rate * scale, "cpu_ms": 2.0, "generator_us": 25.0, "errors": {}}
+        point |= {"p50": 10 / scale, "p95": 20 / scale, "p99": 30 / scale}
         return {
-            "points": {"1": point | {"p50": 10 / scale, "p95": 20 / scale, "p99": 30 / scale}},
+            "points": {"1": point, "4": dict(point)},
             "memory": {"peak": 700.0, "proportional": 500.0},
             "first_face": 3.0,
         }
@@ -373,9 +374,12 @@ def a_round(scale: float) -> dict[str, object]:
         "servers": {"emoface": one(200), "LitServe": one(100), "BentoML": one(50), "bare route": one(4000)},
         "export": {"rate": 240 * scale},
         "limits": {
-            "one": {"rate": 100 * scale, "generate_ms": 5 / scale, "encode_ms": 0.5 / scale},
-            "full": {"rate": 300 * scale, "batch": 4},
-            "side_by_side": {"rate": 400 * scale},
+            "the loop": {
+                "1": {"rate": 100 * scale, "generate_ms": 5 / scale, "encode_ms": 0.5 / scale},
+                "4": {"rate": 250 * scale},
+                "256": {"rate": 300 * scale},
+            },
+            "a loop a core": {number: {"rate": 400 * scale} for number in ("1", "4", "256")},
         },
     }
 
@@ -389,9 +393,13 @@ def test_the_table_has_medians_and_ratios_of_rounds() -> None:
     )
     widths = {row.count("|") for row in printed.splitlines()}
     assert widths == {len(names) + 3}
-    told_lines = "\n".join(lines(rounds, names, [1], cores=1))
-    assert "bare route and the loop together allow 279 (140–558) faces/s; emoface has 0.717 of it" in told_lines
-    assert "bare route and a loop a core together allow 364 (182–727) faces/s; emoface has 0.550 of it" in told_lines
+    told_lines = "\n".join(lines(rounds, names, [1, 4], cores=2))
+    assert "faces/s: 100 (50.0–200) one at a time\n  (5.00 (2.50–10.0) ms to generate," in told_lines
+    assert "250 (125–500) in a loop of 4 at a time on all cores" in told_lines
+    # A lone client waits for one core after the other: 1 / (1 / 4000 + 1 / 100).
+    assert "at 1: bare route and the loop together allow 97.6 (48.8–195) faces/s; emoface has 2.05 of it" in told_lines
+    assert "at 4: bare route and the loop together allow 242 (121–485) faces/s; emoface has 0.825 of it" in told_lines
+    assert "at 4: bare route and a loop a core together allow 381 (190–762) faces/s" in told_lines
     assert "bare + one generate + one encode: 15.5 (7.75–31.0) ms; ratio 0.645" in told_lines
     assert "0.800 of the loop, 0.600 of a loop a core" in told_lines
     assert "alone it could ask 40,000 times a second" in told_lines
