@@ -120,7 +120,7 @@ class Engine:
         self._died = died
         self._watch = watch or Watch()
         self._queue = JobQueue()
-        self._encoder = Encoder(encoder_threads, self._deliver, describe, self._watch)
+        self._encoder = Encoder(encoder_threads, sampler.callers, self._deliver, describe, self._watch)
         # A daemon, so that a sampler that hangs cannot keep the process from ending.
         self._threads = [
             threading.Thread(target=self._run, name=f"emoface-inference_{number}", daemon=True)

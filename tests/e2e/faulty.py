@@ -5,7 +5,8 @@
 - ``exit``, ``exit-...``: it raises SystemExit in the inference thread.
 - ``hang``, ``hang-...``: encoding it never ends.
 
-Faces with other seeds are drawn as they should be. There is one inference thread, so that who waits holds all.
+Faces with other seeds are drawn as they should be. There is one inference thread, so that who waits holds all, or as
+many as the environment variable ``FAULTS_CALLERS`` says.
 """
 
 from __future__ import annotations
@@ -48,6 +49,6 @@ def _encode_or_hang(
 
 if __name__ == "__main__":
     FaceSampler.sample = _sample_or_fail  # type: ignore[method-assign]
-    FaceSampler.callers = 1  # type: ignore[assignment, method-assign]
+    FaceSampler.callers = int(os.environ.get("FAULTS_CALLERS", "1"))  # type: ignore[assignment, method-assign]
     encoder.encode_face = _encode_or_hang  # type: ignore[attr-defined]
     main()

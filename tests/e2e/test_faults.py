@@ -158,7 +158,11 @@ def test_nothing_is_lost_by_clients_that_go_when_it_is_not_ready_any_more(weight
         assert that.end() == (0, [])
 
 
-def test_an_encoder_that_hangs_holds_nobody_for_ever(weights: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("callers", [1, 2])  # with one the pool encodes, with more they do it themselves
+def test_an_encoder_that_hangs_holds_nobody_for_ever(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, callers: int
+) -> None:
+    monkeypatch.setenv("FAULTS_CALLERS", str(callers))
     tally = Tally()
     with trial(weights, tmp_path, deadline_seconds=3, grace_seconds=2, encoder_threads=2) as that:
         hanging = [that.ask(tally, "hang-1")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import pytest
@@ -300,6 +300,26 @@ def test_a_batch_comes_home_in_one_hop_and_a_large_face_in_its_own(monkeypatch: 
         assert sorted(hops) == [("emoface-encoder", 1), ("emoface-encoder", 8), ("emoface-posters", 1)]
 
     with_engine(scenario)
+
+
+def test_of_several_inference_threads_each_encodes_the_plain_faces_that_it_has_drawn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    places: dict[int | str, str] = {}
+
+    def encoding(face: object, size: int | None, format: str, text: Mapping[str, str] | None) -> bytes:
+        assert text is not None
+        places[int(text["seed"])] = threading.current_thread().name.rpartition("_")[0]
+        return b"picture"
+
+    monkeypatch.setattr("service.engine.encoder.encode_face", encoding)
+
+    async def scenario(engine: Engine, sampler: StubSampler) -> None:
+        wishes = [Encoding(), Encoding(format="webp"), Encoding(96), Encoding(512)]
+        await asyncio.gather(*(engine.face(wish(seed), encoding) for seed, encoding in enumerate(wishes)))
+
+    with_engine(scenario, callers=2, describe=lambda request: {"seed": str(request.seed)})
+    assert places == {0: "emoface-inference", 1: "emoface-encoder", 2: "emoface-encoder", 3: "emoface-posters"}
 
 
 def test_small_faces_do_not_wait_for_posters(monkeypatch: pytest.MonkeyPatch) -> None:
