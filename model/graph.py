@@ -186,7 +186,7 @@ def _head(x: Node, layer: Conv2d, side: int) -> Node:
         return _plain(x, weight, bias, [1, 1])
     spread = weight.transpose(3, 0, 1, 2).reshape(3 * outputs, inputs, 3, 1)
     x = _plain(x, spread, np.concatenate([0 * bias, bias, 0 * bias]), [1, 0])
-    x = op.pad(x, _integers(0, 0, 1, 0), _integers(0, 0, 1, 0), "constant", op.constant(np.float32(0)))
+    x = op.pad(x, integers(0, 0, 1, 0), integers(0, 0, 1, 0), "constant", op.constant(np.float32(0)))
     left, middle, right = (_part(x, (2, tap, tap + side), (3, tap * outputs, (tap + 1) * outputs)) for tap in range(3))
     return op.add(op.add(left, middle), right)
 
@@ -212,17 +212,17 @@ def _planes_last(x: Node) -> Node:
 
 
 def _transpose(x: Node, *order: int) -> Node:
-    return op.transpose(x, _integers(*order))
+    return op.transpose(x, integers(*order))
 
 
 def _reshape(x: Node, *shape: int) -> Node:
-    return op.reshape(x, _integers(*shape), False)
+    return op.reshape(x, integers(*shape), False)
 
 
 def _part(x: Node, *places: tuple[int, int, int]) -> Node:
     """Return what lies from ``start`` to ``end`` along each of some axes."""
     axes, starts, ends = zip(*places, strict=True)
-    return op.slice(x, _integers(*starts), _integers(*ends), _integers(*[1] * len(axes)), _integers(*axes))
+    return op.slice(x, integers(*starts), integers(*ends), integers(*[1] * len(axes)), integers(*axes))
 
 
 def _numbers(layer: Conv2d | Linear) -> tuple[Matrix, Matrix]:
@@ -239,5 +239,6 @@ def _constant(values: Matrix | float) -> Node:
     return op.constant(np.ascontiguousarray(values, np.float32))
 
 
-def _integers(*values: int) -> Node:
+def integers(*values: int) -> Node:
+    """Return integers as a node."""
     return op.constant(np.array(values, np.int64))

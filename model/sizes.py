@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-import model.graph  # noqa: F401 (before OpenVINO, which it keeps from calling home)
+from model.graph import integers  # before OpenVINO, which model.graph keeps from calling home
 
 import openvino as ov  # isort: skip
 from openvino import opset13 as op  # isort: skip
@@ -49,25 +49,24 @@ def fixed_graph(graph: ov.Model, number: int, room: int) -> ov.Model:
     size, inputs = op.parameter([1], np.int64), []
     for parameter in graph.get_parameters():
         inputs.append(op.parameter([room, parameter.get_output_shape(0)[1]], np.float32))
-        part = op.slice(inputs[-1], _integers(0), _integers(number), _integers(1), _integers(0))
+        part = op.slice(inputs[-1], integers(0), integers(number), integers(1), integers(0))
         parameter.output(0).replace(part.output(0))
     faces = graph.get_results()[0].input_value(0)
-    nothing, rest = _integers(0, 0, 0, 0), _integers(room - number, 0, 0, 0)
+    nothing, rest = integers(0, 0, 0, 0), integers(room - number, 0, 0, 0)
     faces = op.pad(faces, nothing, rest, "constant", op.constant(np.float32(0)))
     return ov.Model([faces], [size, *inputs], f"{number} of {room}")
 
 
 def _nothing(graph: ov.Model) -> ov.Model:
     """Build a graph that draws no face, of the same form."""
-    inputs = [op.parameter(parameter.get_shape(), parameter.get_element_type()) for parameter in graph.get_parameters()]
     black = op.constant(np.zeros(graph.outputs[0].get_shape(), np.float32))
-    return ov.Model([black], inputs, "nothing")
+    return ov.Model([black], _inputs_like(graph), "nothing")
 
 
 def _branches(number: int, small: ov.Model, large: ov.Model) -> ov.Model:
     """Build a graph that does as one says if the size is ``number``, and as the other says if not."""
-    inputs = [op.parameter(parameter.get_shape(), parameter.get_element_type()) for parameter in small.get_parameters()]
-    branch = op.if_op(op.equal(inputs[0], _integers(number)).output(0))
+    inputs = _inputs_like(small)
+    branch = op.if_op(op.equal(inputs[0], integers(number)).output(0))
     branch.set_then_body(small)
     branch.set_else_body(large)
     for value, to_small, to_large in zip(inputs, small.get_parameters(), large.get_parameters(), strict=True):
@@ -76,5 +75,5 @@ def _branches(number: int, small: ov.Model, large: ov.Model) -> ov.Model:
     return ov.Model([op.result(faces)], inputs, f"{number} or more")
 
 
-def _integers(*values: int) -> Node:
-    return op.constant(np.array(values, np.int64))
+def _inputs_like(graph: ov.Model) -> list[Node]:
+    return [op.parameter(parameter.get_shape(), parameter.get_element_type()) for parameter in graph.get_parameters()]

@@ -6,7 +6,6 @@ Pillow and zlib let go of the interpreter lock while they resample and compress.
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -55,7 +54,7 @@ class Encoder:
         self._pool = _Pool(threads, "emoface-encoder")
         self._posters = _Pool(1, "emoface-posters")
         self._callers = callers
-        self._since: dict[int, float] = {}  # when each caller began to encode what it has drawn; inf once it is done
+        self._busy = _Busy(callers)  # encoding what they have drawn
         self._deliver = deliver
         self._describe = describe
         self._watch = watch
@@ -74,20 +73,12 @@ class Encoder:
         if small:
             self._pool.submit(partial(self._encode, small))
         if here:
-            caller = threading.get_ident()
-            self._since[caller] = time.monotonic()
-            try:
+            with self._busy:
                 self._encode(here)
-            finally:
-                self._since[caller] = math.inf
 
     def hangs(self, seconds: float | None) -> bool:
         """Tell whether all of the pool, or all callers, have been at one task for longer (None: they may be)."""
-        if seconds is None:
-            return False
-        callers = list(self._since.values())
-        held = len(callers) == self._callers and time.monotonic() - max(callers) > seconds
-        return held or self._pool.busy_for() > seconds
+        return seconds is not None and max(self._busy.seconds(), self._pool.busy.seconds()) > seconds
 
     def close(self, seconds: float | None = None) -> None:
         """Finish what was submitted, then end the threads; one that hangs is left behind after ``seconds``."""
@@ -115,6 +106,25 @@ class Encoder:
         self._deliver(outcomes)
 
 
+class _Busy:
+    """Since when all of some threads have been at something; each says so itself, with ``with``."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._since: dict[int, float] = {}  # when each began; absent where it is at nothing
+
+    def __enter__(self) -> None:
+        self._since[threading.get_ident()] = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        del self._since[threading.get_ident()]
+
+    def seconds(self) -> float:
+        """Return for how long all have been at what they are at; 0 where one is at nothing."""
+        since = list(self._since.values())
+        return time.monotonic() - max(since) if len(since) == self._threads else 0.0
+
+
 class _Pool:
     """Threads that work off a queue.
 
@@ -124,10 +134,9 @@ class _Pool:
 
     def __init__(self, threads: int, name: str) -> None:
         self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._since = [math.inf] * threads  # when each thread began what it is at; it will, where it is at nothing
+        self.busy = _Busy(threads)
         self._threads = [
-            threading.Thread(target=self._work, args=(number,), name=f"{name}_{number}", daemon=True)
-            for number in range(threads)
+            threading.Thread(target=self._work, name=f"{name}_{number}", daemon=True) for number in range(threads)
         ]
         for thread in self._threads:
             thread.start()
@@ -143,16 +152,10 @@ class _Pool:
         for thread in self._threads:
             thread.join(None if end is None else max(0.0, end - time.monotonic()))
 
-    def busy_for(self) -> float:
-        """Return for how many seconds all threads have been at what they are at; below 0 where one is at nothing."""
-        return time.monotonic() - max(self._since)
-
-    def _work(self, number: int) -> None:
+    def _work(self) -> None:
         while (task := self._tasks.get()) is not None:
-            self._since[number] = time.monotonic()
             try:
-                task()
+                with self.busy:
+                    task()
             except BaseException:  # whatever it was, the tasks to come need this thread
                 log.exception("an encoder thread failed")
-            finally:
-                self._since[number] = math.inf
