@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Sequence
+from queue import Empty, SimpleQueue
 
 from service.engine.job import Job
 
@@ -22,17 +23,20 @@ class JobQueue:
     """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._jobs: deque[Job] = deque()
-        self._changed = threading.Condition()
+        # Rings at least as often as there are jobs; who hears it looks for some, and may find that others took them
+        # along. In C: threading.Condition does this with dozens of calls, which a lone client's face waits for.
+        self._bell: SimpleQueue[None] = SimpleQueue()
         self._closed = False
 
     def put(self, job: Job) -> None:
         """Append a job. Raises :class:`Closed` after :meth:`close`."""
-        with self._changed:
+        with self._lock:
             if self._closed:
                 raise Closed
             self._jobs.append(job)
-            self._changed.notify()
+            self._bell.put(None)
 
     def take(self, most: int, takers: int = 1) -> Sequence[Job]:
         """Wait for a job, then return what is queued, at most ``most``; empty once closed and drained.
@@ -41,22 +45,34 @@ class JobQueue:
         share, in a power of two. Else all that is asked for at a time is soon in one taker's hands, and the others'
         cores have nothing to do until it is done.
         """
-        with self._changed:
-            while not self._jobs and not self._closed:
-                self._changed.wait()
-            if takers > 1:
-                share = len(self._jobs) // (takers + 1)
-                most = min(most, max(2, 1 << share.bit_length() >> 1))
-            return [self._jobs.popleft() for _ in range(min(most, len(self._jobs)))]
+        while True:
+            self._bell.get()
+            with self._lock:
+                if self._jobs:
+                    return self._share(most, takers)
+                if self._closed:
+                    self._bell.put(None)  # for the next taker
+                    return ()
+
+    def _share(self, most: int, takers: int) -> list[Job]:
+        there = len(self._jobs)
+        if takers > 1:
+            share = there // (takers + 1)
+            most = min(most, max(2, 1 << share.bit_length() >> 1))
+        taken = [self._jobs.popleft() for _ in range(min(most, there))]
+        with contextlib.suppress(Empty):  # others have heard it, and will look in vain
+            for _ in taken[1:]:
+                self._bell.get_nowait()
+        return taken
 
     def discard(self, job: Job) -> None:
         """Take a job out again if it is still waiting."""
         # ValueError: already taken; an inference thread looks once more before it computes.
-        with self._changed, contextlib.suppress(ValueError):
+        with self._lock, contextlib.suppress(ValueError):
             self._jobs.remove(job)
 
     def close(self) -> None:
         """Refuse new jobs; those already queued can still be taken."""
-        with self._changed:
+        with self._lock:
             self._closed = True
-            self._changed.notify_all()
+            self._bell.put(None)
