@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zlib
 from collections.abc import Mapping
@@ -34,6 +35,7 @@ WEBP: Final[Mapping[str, Any]] = {"lossless": True, "quality": 50, "method": 2}
 #: What writes the files: other versions may write other bytes for the same pixels.
 ENCODER: Final = f"zlib-{zlib.ZLIB_RUNTIME_VERSION} pillow-{PIL.__version__}"
 
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]")  # in a file's name
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _COLOURS: Final = {1: 0, 3: 2}  # PNG's numbers for grey and RGB
 _UP: Final = 2  # PNG's number for lines that hold differences from the lines above them
@@ -62,8 +64,7 @@ def resized(pixels: NDArray[np.uint8], size: int | None) -> NDArray[np.uint8]:
 
 def safe_names(request: FaceRequest) -> tuple[str, str]:
     """Return a face's emotions and its seed as parts of a file's name, the latter in ASCII letters, digits, - and _."""
-    seed = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in str(request.seed))[:64]
-    return "-".join(name for name, _ in request.mix.weights), seed
+    return "-".join([name for name, _ in request.mix.weights]), _UNSAFE.sub("_", str(request.seed)[:64])
 
 
 def file_name(request: FaceRequest, format: str) -> str:

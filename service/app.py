@@ -18,14 +18,16 @@ from model.software import installed_version
 from service.access.gate import Gate
 from service.access.keys import KeyRing
 from service.access.rates import read_rates
+from service.alarms import Alarms
 from service.api import batch, emotions, faces, generate, grid, health, metrics, models, morph, openai, verify
-from service.api.answer import HEADERS
+from service.api.answer import HEADERS, LOOK_AFTER
 from service.api.direct import Direct
 from service.api.document import document
 from service.api.errors import add_problem_handlers
 from service.credentials import read_signer
 from service.engine import Engine, Sampler
 from service.engine.watch import Watches
+from service.later import Later
 from service.observability import REQUEST_ID, Metrics, Observed
 from service.priority import giving_way
 from service.security import BodyLimit
@@ -69,7 +71,8 @@ def create_app(
         keys = KeyRing(settings.api_keys.get_secret_value().split(), settings.api_keys_file)
     loaded: Sampler = sampler if sampler is not None else load_sampler(settings)
 
-    metrics_of = Metrics(loaded)
+    later = Later()
+    metrics_of = Metrics(loaded, later)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -85,12 +88,14 @@ def create_app(
         )
         metrics_of.follow(engine, loaded)
         app.state.engine = engine
+        app.state.looks = Alarms(LOOK_AFTER)
         engine.start()
         try:
             yield
         finally:
             # Requests have had their grace by now: this is for what nobody waits for any more.
             await asyncio.to_thread(engine.stop, min(settings.grace_seconds, 1))
+            later.close()
             if tracing is not None:
                 await asyncio.to_thread(tracing.close)
 
@@ -114,9 +119,11 @@ def create_app(
     app.state.metrics = metrics_of
     add_problem_handlers(app)
     document(app)
-    app.add_middleware(Direct)
+    # What is added last is outermost. The short way is as far out as may be: right behind the gate, if there is one.
+    gated = keys is not None or bool(settings.address_rate)  # without them everybody may have everything
     app.add_middleware(BodyLimit, others={"/verify": verify.MAX_PICTURE})
-    if keys is not None or settings.address_rate:  # without them everybody may have everything: no gate to pass
+    if gated:
+        app.add_middleware(Direct)
         app.add_middleware(
             Gate,
             keys=keys,
@@ -132,9 +139,11 @@ def create_app(
         allow_headers=["Authorization", "X-API-Key", REQUEST_ID],
         expose_headers=[*HEADERS, "Retry-After", "RateLimit", "RateLimit-Policy", REQUEST_ID],
     )
-    app.add_middleware(Observed, metrics=metrics_of)
+    if not gated:
+        app.add_middleware(Direct, vary="Origin")
+    app.add_middleware(Observed, metrics=metrics_of, later=later)
     if tracing is not None:
-        app.add_middleware(Traced, tracing=tracing)  # what is added last is outermost
+        app.add_middleware(Traced, tracing=tracing)
     for capability in (generate, faces, batch, grid, morph, emotions, models, verify, openai, metrics, health):
         app.include_router(capability.router)
 

@@ -22,6 +22,8 @@ from service.api.errors import Problem, problem_response
 #: Bytes a second at which a client has to read its answer, about; 64 kbit/s. It holds for each time that the buffer is
 #: full, not on the average; so does the 240 of Kestrel, ASP.NET's server (MinResponseDataRate).
 SLOWEST: Final = 8 * 1024
+#: Where the ASGI scope says that all of a request has come, as it mostly has when the application is called.
+_WHOLE: Final = "emoface.whole"
 
 
 def _late(what: str, seconds: float) -> Problem:
@@ -42,7 +44,7 @@ class BodyDeadline:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Watch the clock while the application reads the body."""
-        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
+        if scope["type"] != "http" or scope.get(_WHOLE, False) or scope["method"] in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
         end = asyncio.get_running_loop().time() + self._seconds
@@ -132,11 +134,13 @@ class _Timed(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if not self._in_body:
-            self._head_begins()  # or empty lines before it, of which the parser says nothing
+            self._begun = True  # or empty lines before it, of which the parser says nothing
         super().data_received(data)
+        if self._begun and self._timer is None and not self.transport.is_closing():
+            self._wait()
 
     def on_message_begin(self) -> None:
-        self._head_begins()  # in the same piece as the end of the request before
+        self._begun = True  # in the same piece as the end of the request before
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -148,6 +152,7 @@ class _Timed(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._in_body = False
+        cast(dict[str, object], self.scope)[_WHOLE] = True
         super().on_message_complete()
         if not self._unanswered:  # the rest of a body that nobody wanted: from here on it is silence again
             self._unwait()
@@ -166,11 +171,6 @@ class _Timed(HttpToolsProtocol):
         self._unwait()
         self._unstall()
         super().connection_lost(exc)
-
-    def _head_begins(self) -> None:
-        self._begun = True
-        if self._timer is None:
-            self._wait()
 
     def _wait(self) -> None:
         self._timer = self.loop.call_later(self.seconds, self._too_late)

@@ -13,14 +13,16 @@ import re
 import time
 from collections.abc import Callable
 from functools import cache, lru_cache
+from itertools import count
 from typing import Any, Final, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 from prometheus_client.process_collector import ProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.engine.engine import Engine, Sampler
 from service.engine.watch import Event, Watch
+from service.later import Later
 
 access_log = logging.getLogger("emoface.access")
 
@@ -28,15 +30,21 @@ REQUEST_ID: Final = "X-Request-ID"
 _ID_NAME: Final = REQUEST_ID.lower().encode()
 KEY_NAME: Final = "emoface.key"  # where the ASGI scope says whose key a request came with
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_STARTED: Final = random.getrandbits(32)  # different in each process
+_NUMBERS: Final = count()
 _FAST: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)  # seconds
 _FACES: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Metrics(Watch):
-    """The service's figures, in a registry of their own, so that two services in one process do not mix theirs."""
+    """The service's figures, in a registry of their own, so that two services in one process do not mix theirs.
 
-    def __init__(self, sampler: Sampler) -> None:
-        self.registry = registry = CollectorRegistry()
+    What happens is counted when ``later`` does its work, and always before the figures are told.
+    """
+
+    def __init__(self, sampler: Sampler, later: Later) -> None:
+        self._later = later
+        self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self._requests = Counter(
             "emoface_http_requests", "Requests answered.", ["route", "method", "status"], registry=registry
@@ -71,25 +79,33 @@ class Metrics(Watch):
             "emoface_engine_alive": ("1 while faces can be drawn and encoded.", lambda: float(engine.alive)),
         }
         for name, (meaning, read) in figures.items():
-            Gauge(name, meaning, registry=self.registry).set_function(read)
+            Gauge(name, meaning, registry=self._registry).set_function(read)
+
+    def text(self) -> bytes:
+        """Return the figures in Prometheus's text format. May be called from any thread."""
+        self._later.flush()
+        return generate_latest(self._registry)
 
     def batch(self, faces: int, seconds: float, waited: list[float]) -> None:
         """Count a batch."""
+        self._later.add(self._count_batch, faces, seconds, waited)
+
+    def encoded(self, seconds: float) -> None:
+        """Count a picture."""
+        self._later.add(self._encode.observe, seconds)
+
+    def face(self, event: Event) -> None:
+        """Count a face."""
+        self._later.add(self._outcomes[event].inc)
+
+    def _count_batch(self, faces: int, seconds: float, waited: list[float]) -> None:
         self._batch.observe(faces)
         self._generate.observe(seconds)
         for wait in waited:
             self._queue.observe(wait)
 
-    def encoded(self, seconds: float) -> None:
-        """Count a picture."""
-        self._encode.observe(seconds)
-
-    def face(self, event: Event) -> None:
-        """Count a face."""
-        self._outcomes[event].inc()
-
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Count a request."""
+        """Count a request, at once."""
         requests, durations = self._of(route, method, status)
         requests.inc()
         durations.observe(seconds)
@@ -101,19 +117,24 @@ class Metrics(Watch):
 
 
 class Observed:
-    """ASGI middleware: every request has an id, is counted, and leaves one line in the log."""
+    """ASGI middleware: every request has an id, is counted, and leaves one line in the log, both ``later``."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, later: Later) -> None:
         self._app = app
         self._metrics = metrics
+        self._later = later
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and look at its answer."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = next((value for name, value in scope["headers"] if name == _ID_NAME), b"").decode("latin-1")
-        request_id = given if _ID.fullmatch(given) else f"{random.getrandbits(64):016x}"  # different, not secret
+        request_id = f"{_STARTED:08x}{next(_NUMBERS) & 0xFFFFFFFF:08x}"  # different, not secret
+        for name, value in scope["headers"]:
+            if name == _ID_NAME:
+                given = value.decode("latin-1")
+                if _ID.fullmatch(given):
+                    request_id = given
         began, status, sent = time.monotonic(), 0, 0
 
         async def told(message: Message) -> None:
@@ -131,21 +152,28 @@ class Observed:
             raise
         finally:
             seconds = time.monotonic() - began
-            route, method = route_of(scope), method_of(scope)
             status = status or 500
-            self._metrics.request(route, method, status, seconds)
-            access_log.info(
-                "request",
-                extra={
-                    "request_id": request_id,
-                    "method": method,
-                    "route": route,
-                    "status": status,
-                    "milliseconds": round(seconds * 1000, 2),
-                    "bytes": sent,
-                    **({"key": scope[KEY_NAME]} if KEY_NAME in scope else {}),
-                },
-            )
+            self._later.add(self._tell, time.time(), request_id, scope, status, seconds, sent)
+            self._later.soon()
+
+    def _tell(self, ended: float, request_id: str, scope: Scope, status: int, seconds: float, sent: int) -> None:
+        """Count a request, and write its line of the log."""
+        route, method = route_of(scope), method_of(scope)
+        self._metrics.request(route, method, status, seconds)
+        if not access_log.isEnabledFor(logging.INFO):
+            return
+        told = {
+            "request_id": request_id,
+            "method": method,
+            "route": route,
+            "status": status,
+            "milliseconds": round(seconds * 1000, 2),
+            "bytes": sent,
+            **({"key": scope[KEY_NAME]} if KEY_NAME in scope else {}),
+        }
+        record = access_log.makeRecord(access_log.name, logging.INFO, "", 0, "request", (), None, extra=told)
+        record.created, record.msecs = ended, ended % 1 * 1000
+        access_log.handle(record)
 
 
 def route_of(scope: Scope) -> str:

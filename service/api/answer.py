@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Coroutine, Hashable
-from functools import cache
+from dataclasses import fields
+from functools import cache, lru_cache
+from operator import attrgetter
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
@@ -23,7 +25,10 @@ from service.engine import Encoding, Engine, Picture, Sampler
 _T = TypeVar("_T")
 
 _MILLISECONDS: Final = 1000
-_LOOK_AFTER: Final = 0.2  # seconds
+LOOK_AFTER: Final = 0.2  # seconds until it is worth a look whether a client has left
+# All but the seed that decides a face's bytes. As plain values: to hash a dataclass takes several times as long.
+_FACE: Final = attrgetter(*(field.name for field in fields(FaceRequest) if field.name not in ("mix", "seed")))
+_ENCODING: Final = attrgetter(*(field.name for field in fields(Encoding)))
 
 #: What OpenAPI says of the headers of every face.
 HEADERS: Final[dict[str, Any]] = {
@@ -58,7 +63,7 @@ async def face_response(
     ``headers`` are further ones, with ``_`` for ``-``.
     """
     told = {
-        "ETag": entity_tag(sampler, face, encoding),
+        "ETag": entity_tag(sampler, face.seed, face.mix.weights, _FACE(face), _ENCODING(encoding)),
         "X-Seed": seed_header(face),
         "X-Model": model_header(sampler),
         **{name.replace("_", "-"): value for name, value in headers.items()},
@@ -74,12 +79,17 @@ async def face_response(
 
 def seed_header(face: FaceRequest) -> str:
     """Return X-Seed: a seed may hold anything, a header may not."""
-    return quote(str(face.seed), safe="")
+    return str(face.seed) if isinstance(face.seed, int) else quote(face.seed, safe="")
 
 
 def model_header(sampler: Sampler) -> str:
     """Return X-Model: the weights' name may hold anything, a header may not."""
-    return quote(model_tag(sampler.name, sampler.sha256), safe="@")
+    return _quoted(model_tag(sampler.name, sampler.sha256))
+
+
+@cache
+def _quoted(tag: str) -> str:
+    return quote(tag, safe="@")
 
 
 def caching(seconds: int) -> str:
@@ -87,19 +97,23 @@ def caching(seconds: int) -> str:
     return f"public, max-age={seconds}, immutable" if seconds else "no-cache"
 
 
-def entity_tag(sampler: Sampler, *what: Hashable) -> str:
+def entity_tag(sampler: Sampler, what: object, *how: Hashable) -> str:
     """Return a strong entity tag (RFC 9110, section 8.8.3), which is known before the face is drawn.
 
     Equal requests give equal bytes as long as the weights, the device, the arithmetic, torch and the encoder stay
-    what they are. Of a picture with content credentials it names what was signed.
+    what they are. Of a picture with content credentials it names what was signed. ``how`` is what requests tend to have
+    in common.
     """
-    made = (sampler.sha256, sampler.device, sampler.batch_size, sampler.precision, _software())
-    return f'"{hashlib.sha256(repr((what, made)).encode()).hexdigest()[:32]}"'
+    tag = _hashed(sampler.sha256, sampler.device, sampler.batch_size, sampler.precision, how).copy()
+    tag.update(repr(what).encode())
+    return f'"{tag.hexdigest()}"'
 
 
-@cache
-def _software() -> tuple[str, ...]:
-    return *(f"{name} {installed_version(name)}" for name in ("emoface", "torch", "openvino")), ENCODER
+@lru_cache(256)
+def _hashed(*made: Hashable) -> hashlib.blake2b:
+    """Begin a tag with what does not depend on the single request, and what else decides a picture's bytes."""
+    software = (f"{name} {installed_version(name)}" for name in ("emoface", "torch", "openvino"))
+    return hashlib.blake2b(repr((made, *software, ENCODER)).encode(), digest_size=16)
 
 
 def client_has(request: Request, tag: str) -> bool:
@@ -126,34 +140,46 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
     """
     # In this task and not in one of its own, and only after a while: to look at once would cost a fifth of all that a
     # request does beside its face.
-    working, loop = asyncio.current_task(), asyncio.get_running_loop()
-    assert working is not None
-    leaving: asyncio.Task[None] | None = None
-    gone = done = False
-
-    def look() -> None:
-        nonlocal leaving
-        leaving = loop.create_task(_left(request))
-        leaving.add_done_callback(stop)
-
-    def stop(left: asyncio.Task[None]) -> None:
-        nonlocal gone
-        if not done and not left.cancelled():
-            gone = True
-            working.cancel()
-
-    timer = loop.call_later(_LOOK_AFTER, look)
+    patience = _Patience(request)
+    alarm = request.app.state.looks.set(patience.look)
     try:
         return await work
     except asyncio.CancelledError:
-        if gone and not working.uncancel():  # nobody else has cancelled it as well
+        if patience.gone and not patience.working.uncancel():  # nobody else has cancelled it as well
             raise ClientGone from None
         raise
     finally:
-        done = True
-        timer.cancel()
-        if leaving is not None:
-            leaving.cancel()
+        alarm.stop()
+        patience.end()
+
+
+class _Patience:
+    """Cancels the task that it was made in when a client has left."""
+
+    def __init__(self, request: Request) -> None:
+        working = asyncio.current_task()
+        assert working is not None
+        self.working = working
+        self.gone = False
+        self._request = request
+        self._leaving: asyncio.Task[None] | None = None
+        self._done = False
+
+    def look(self) -> None:
+        """Cancel the task as soon as the client has left."""
+        self._leaving = asyncio.get_running_loop().create_task(_left(self._request))
+        self._leaving.add_done_callback(self._stop)
+
+    def end(self) -> None:
+        """Look no longer."""
+        self._done = True
+        if self._leaving is not None:
+            self._leaving.cancel()
+
+    def _stop(self, left: asyncio.Task[None]) -> None:
+        if not self._done and not left.cancelled():
+            self.gone = True
+            self.working.cancel()
 
 
 async def _left(request: Request) -> None:

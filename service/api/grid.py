@@ -104,7 +104,7 @@ async def grid(
             except ValueError as error:
                 raise invalid([FieldError(parameter="seeds", detail=as_sentence(error))]) from None
     headers = {
-        "ETag": entity_tag(sampler, "grid", tuple(faces), len(seeds), options.size, options.labels),
+        "ETag": entity_tag(sampler, ("grid", faces, len(seeds), options.size, options.labels)),
         "X-Model": model_header(sampler),
         "Cache-Control": caching(settings.face_max_age),
     }

@@ -16,8 +16,10 @@ def check_model(model: str | None, sampler: Sampler, *, where: str = "body") -> 
     Raises:
         Problem: 422.
     """
+    if model is None or model == sampler.name:
+        return
     tag = model_tag(sampler.name, sampler.sha256)
-    if model is None or model == sampler.name or (model.startswith(f"{sampler.name}@") and tag.startswith(model)):
+    if model.startswith(f"{sampler.name}@") and tag.startswith(model):
         return
     raise invalid([model_error(model, sampler.name, tag, where=where)])
 

@@ -91,7 +91,7 @@ class Encoder:
     def _encode(self, pairs: _Pairs) -> None:
         outcomes: list[Outcome] = []
         for job, face in pairs:
-            if job.answer.cancelled():
+            if not job.wanted:
                 continue
             job.timing.encoded_from = began = time.monotonic()
             try:

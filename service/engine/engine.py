@@ -20,6 +20,7 @@ from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from model import FaceRequest
+from service.alarms import Alarms
 from service.engine.encoder import Encoder
 from service.engine.job import Encoding, Job, Key, Outcome, Picture, Timing
 from service.engine.queue import Closed, JobQueue
@@ -117,6 +118,7 @@ class Engine:
         self._sampler = sampler
         self._limit = limit
         self._deadline = deadline
+        self._deadlines = None if deadline is None else Alarms(deadline)
         self._died = died
         self._watch = watch or Watch()
         self._queue = JobQueue()
@@ -191,15 +193,15 @@ class Engine:
         if ready is not None:
             self._watch.face("ready")
             return Picture(ready)
-        job = self._flights.get(key) or self._launch(request, encoding)
-        job.waiting += 1
+        job = self._flights.get(key) or self._launch(key)
+        waiter = asyncio.get_running_loop().create_future()
+        job.waiting.append(waiter)
+        alarm = self._deadlines.set(self._late, waiter) if self._deadlines else None
         try:
-            async with asyncio.timeout(self._deadline):
-                # Shielded: one who leaves must not take the face from the others.
-                content = await asyncio.shield(job.answer)
-        except TimeoutError:
+            content = await waiter
+        except DeadlineExceeded:
             self._watch.face("late")
-            raise DeadlineExceeded(self.backlog) from None
+            raise
         except asyncio.CancelledError:
             self._watch.face("abandoned")
             raise
@@ -211,24 +213,34 @@ class Engine:
             self._watch.made(job.timing)
             return Picture(content, job.timing)
         finally:
-            job.waiting -= 1
-            if not job.waiting and not job.answer.done():
-                job.answer.cancel()
-                self._queue.discard(job)
-            if job.answer.done() and self._flights.get(key) is job:
-                del self._flights[key]
+            if alarm is not None:
+                alarm.stop()
+            self._leave(key, job, waiter)
 
-    def _launch(self, request: FaceRequest, encoding: Encoding) -> Job:
+    def _launch(self, key: Key) -> Job:
         if len(self._flights) >= self._limit:
             self._watch.face("refused")
             raise QueueFull(self.backlog)
-        job = Job(request, encoding, asyncio.get_running_loop().create_future(), Timing(time.monotonic()))
+        job = Job(*key, Timing(time.monotonic()))
         try:
             self._queue.put(job)
         except Closed:
             raise EngineStopped from None
-        self._flights[job.key] = job
+        self._flights[key] = job
         return job
+
+    def _late(self, waiter: asyncio.Future[bytes]) -> None:
+        if not waiter.done():
+            waiter.set_exception(DeadlineExceeded(self.backlog))
+
+    def _leave(self, key: Key, job: Job, waiter: asyncio.Future[bytes]) -> None:
+        """Wait no longer; a face that nobody waits for is not computed."""
+        job.waiting.remove(waiter)
+        if not job.waiting and not job.answered:
+            job.wanted = False
+            self._queue.discard(job)
+        if (job.answered or not job.wanted) and self._flights.get(key) is job:
+            del self._flights[key]
 
     # ---- on the inference threads ----
 
@@ -237,7 +249,7 @@ class Engine:
         ended = False
         try:
             while batch := self._queue.take(self._sampler.batch_size, len(self._threads)):
-                self._compute([job for job in batch if not job.answer.cancelled()])
+                self._compute([job for job in batch if job.wanted])
             ended = True
         except BaseException:  # Python itself says nothing of a thread that SystemExit ends
             log.critical("an inference thread has ended", exc_info=True)
@@ -291,15 +303,20 @@ class Engine:
 
     def _resolve(self, outcomes: Sequence[Outcome]) -> None:
         for job, outcome in outcomes:
-            if job.answer.done():
+            if job.answered or not job.wanted:
                 continue
+            job.answered = True
             if isinstance(outcome, bytes):
                 if len(outcome) <= self._cache.maxsize:
                     self._cache[job.key] = outcome
-                job.answer.set_result(outcome)
-            elif isinstance(outcome, EngineStopped):
-                job.answer.set_exception(outcome)
-            else:
+                for waiter in job.waiting:
+                    if not waiter.done():
+                        waiter.set_result(outcome)
+                continue
+            failure = outcome
+            if not isinstance(outcome, EngineStopped):
                 failure = EngineFailed()
                 failure.__cause__ = outcome
-                job.answer.set_exception(failure)
+            for waiter in job.waiting:
+                if not waiter.done():
+                    waiter.set_exception(failure)

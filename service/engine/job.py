@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from model import FaceRequest
@@ -48,10 +48,11 @@ class Job:
 
     request: FaceRequest
     encoding: Encoding
-    #: Resolved on the event loop with the image's bytes; cancelled when nobody waits any more.
-    answer: asyncio.Future[bytes]
     timing: Timing
-    waiting: int = 0  # coroutines that await it; touched on the event loop only
+    #: Whoever waits: resolved on the event loop with the image's bytes. Touched there only, as ``answered`` is.
+    waiting: list[asyncio.Future[bytes]] = field(default_factory=list)
+    answered: bool = False
+    wanted: bool = True  # False for good when nobody waits any more
 
     @property
     def key(self) -> Key:

@@ -14,12 +14,12 @@ from typing import Any, cast, get_args
 
 import pytest
 import yaml
-from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.api import faces, generate, health, metrics
 from service.engine.engine import Engine, Sampler
 from service.engine.watch import Event
+from service.later import Later
 from service.observability import Metrics
 from service.settings import Settings
 
@@ -169,12 +169,12 @@ def test_panels_lie_side_by_side() -> None:
 def exposed() -> dict[str, set[str]]:
     """Every name that the service exposes once something has happened, and its labels."""
     sampler = cast(Sampler, SimpleNamespace(name="tiny", sha256="0" * 64, device="cpu", gpu_bytes=0))
-    figures = Metrics(sampler)
+    figures = Metrics(sampler, Later())
     figures.follow(cast(Engine, SimpleNamespace(unanswered=1, backlog=0.5, cached_bytes=1000, alive=True)), sampler)
     figures.request("/generate", "POST", 200, 0.1)
     figures.batch(1, 0.1, [0.1])
     figures.encoded(0.1)
-    text = generate_latest(figures.registry).decode()
+    text = figures.text().decode()
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:

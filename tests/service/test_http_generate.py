@@ -261,6 +261,6 @@ def test_faces_are_drawn_where_openvino_is_not_installed(monkeypatch: pytest.Mon
         return "1"
 
     monkeypatch.setattr("model.software.version", absent)
-    monkeypatch.setattr("service.api.answer._software", answer._software.__wrapped__)
+    monkeypatch.setattr("service.api.answer._hashed", answer._hashed.__wrapped__)
     with live(create_app(SETTINGS, StubSampler())) as client:
         assert client.post("/generate", json={"emotion": "happy", "seed": 1}).status_code == 200
