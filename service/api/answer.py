@@ -128,8 +128,10 @@ def _timing(picture: Picture) -> str:
     """Write a picture's timing down (W3C Server Timing)."""
     if picture.timing is None:
         return "cache"
-    rooms = ("queue", "generate", "encode")
-    return ", ".join(f"{room};dur={getattr(picture.timing, room) * _MILLISECONDS:.2f}" for room in rooms)
+    queue, generate, encode = (
+        _MILLISECONDS * seconds for seconds in (picture.timing.queue, picture.timing.generate, picture.timing.encode)
+    )
+    return f"queue;dur={queue:.2f}, generate;dur={generate:.2f}, encode;dur={encode:.2f}"
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
