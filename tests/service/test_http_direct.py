@@ -11,15 +11,18 @@ import pytest
 from fastapi import FastAPI
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 from starlette.middleware import Middleware
 from starlette.types import Receive, Scope, Send
 
+from service.access.keys import new_key
 from service.api.direct import Direct
 from service.app import create_app
 from service.settings import Settings
 from tests.service.serving import StubSampler, live
 from tests.service.test_request_schema import anything, good
 
+GOOD = b'{"emotion": "sad", "seed": 4}'
 SETTINGS = Settings(host="127.0.0.1", port=0, device="cpu", queue_limit=1, deadline_seconds=20)
 
 
@@ -39,18 +42,24 @@ def place_of_direct(app: FastAPI) -> int:
     return kinds.index(Direct)
 
 
-@pytest.fixture(scope="module")
-def both() -> Iterator[tuple[httpx.Client, httpx.Client]]:
-    """The service as it is, and without the short way."""
-    longer = create_app(SETTINGS, StubSampler())
+@pytest.fixture(scope="module", params=["open", "gated"])
+def both(request: pytest.FixtureRequest) -> Iterator[tuple[httpx.Client, httpx.Client]]:
+    """The service as it is, and without the short way; each client has its key, where one is needed."""
+    key, line = new_key("alice")
+    settings = SETTINGS
+    if request.param == "gated":
+        settings = SETTINGS.model_copy(update={"api_keys": SecretStr(line), "key_rate": "1000000/hour"})
+    longer = create_app(settings, StubSampler())
     del longer.user_middleware[place_of_direct(longer)]
-    with live(create_app(SETTINGS, StubSampler())) as shorter, live(longer) as client:
+    with live(create_app(settings, StubSampler())) as shorter, live(longer) as client:
+        for one in (shorter, client):
+            one.headers["X-API-Key"] = key
         yield shorter, client
 
 
-def told(client: httpx.Client, body: bytes, **headers: str) -> tuple[int, bytes, dict[str, str]]:
+def told(client: httpx.Client, body: Any, **headers: str) -> tuple[int, bytes, dict[str, str]]:
     answer = client.post("/generate", content=body, headers={"Content-Type": "application/json", **headers})
-    own = ("x-request-id", "server-timing", "date")
+    own = ("x-request-id", "server-timing", "date", "ratelimit", "ratelimit-policy")
     return answer.status_code, answer.content, {k: v for k, v in answer.headers.items() if k not in own}
 
 
@@ -120,16 +129,31 @@ def test_both_ways_answer_alike(both: tuple[httpx.Client, httpx.Client], body: b
     ],
 )
 def test_both_ways_heed_headers_alike(both: tuple[httpx.Client, httpx.Client], headers: dict[str, str]) -> None:
-    short, long = (told(client, b'{"emotion": "sad", "seed": 4}', **headers) for client in both)
+    short, long = (told(client, GOOD, **headers) for client in both)
     assert short == long
 
 
-def test_a_well_formed_request_does_not_reach_the_framework() -> None:
-    app = create_app(SETTINGS, StubSampler())
+@pytest.mark.parametrize("padding", [65_536, 65_537, 70_000, 1_000_000])
+@pytest.mark.parametrize("pieces", [1, 2, 50])
+def test_both_ways_take_bodies_alike(both: tuple[httpx.Client, httpx.Client], padding: int, pieces: int) -> None:
+    body = GOOD.ljust(padding)
+    for content in (GOOD, body):
+        step = -(-len(content) // pieces)
+        parts = [content[at : at + step] for at in range(0, len(content), step)]
+        # In pieces, nothing announces how long it is.
+        short, long = (told(client, content if pieces == 1 else iter(parts)) for client in both)
+        assert short == long
+        assert short[0] == (200 if len(content) <= 65_536 else 413)
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_a_well_formed_request_does_not_reach_the_framework(gated: bool) -> None:
+    settings = SETTINGS.model_copy(update={"address_rate": "1000/hour"}) if gated else SETTINGS
+    app = create_app(settings, StubSampler())
     broken: Any = Broken
     app.user_middleware.insert(place_of_direct(app) + 1, Middleware(broken))
     with live(app) as client:
-        assert told(client, b'{"emotion": "sad", "seed": 4}')[0] == 200
+        assert told(client, GOOD)[0] == 200
         with pytest.raises(AssertionError):
             assert told(client, b'{"emotion": "sad", "seed": -1}')[0] == 422
 
