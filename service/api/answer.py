@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Coroutine, Hashable
-from dataclasses import fields
 from functools import cache, lru_cache
-from operator import attrgetter
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
@@ -21,14 +19,12 @@ from model.software import installed_version
 from service.api.errors import ClientGone
 from service.credentials import signed
 from service.engine import Encoding, Engine, Picture, Sampler
+from service.engine.job import key_of
 
 _T = TypeVar("_T")
 
 _MILLISECONDS: Final = 1000
 LOOK_AFTER: Final = 0.2  # seconds until it is worth a look whether a client has left
-# All but the seed that decides a face's bytes. As plain values: to hash a dataclass takes several times as long.
-_FACE: Final = attrgetter(*(field.name for field in fields(FaceRequest) if field.name not in ("mix", "seed")))
-_ENCODING: Final = attrgetter(*(field.name for field in fields(Encoding)))
 
 #: What OpenAPI says of the headers of every face.
 HEADERS: Final[dict[str, Any]] = {
@@ -63,7 +59,7 @@ async def face_response(
     ``headers`` are further ones, with ``_`` for ``-``.
     """
     told = {
-        "ETag": entity_tag(sampler, face.seed, face.mix.weights, _FACE(face), _ENCODING(encoding)),
+        "ETag": entity_tag(sampler, *key_of(face, encoding)),
         "X-Seed": seed_header(face),
         "X-Model": model_header(sampler),
         **{name.replace("_", "-"): value for name, value in headers.items()},

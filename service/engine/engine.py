@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from model import FaceRequest
 from service.alarms import Alarms
 from service.engine.encoder import Encoder
-from service.engine.job import Encoding, Job, Key, Outcome, Picture, Timing
+from service.engine.job import Encoding, Job, Key, Outcome, Picture, Timing, key_of
 from service.engine.queue import Closed, JobQueue
 from service.engine.watch import Watch
 
@@ -188,12 +188,11 @@ class Engine:
             EngineStopped: an inference thread has ended.
             EngineFailed: computing or encoding this face raised.
         """
-        key = (request, encoding)
-        ready = self._cache.get(key)
-        if ready is not None:
+        key = key_of(request, encoding)
+        if key in self._cache:  # its get() raises and catches where there is none
             self._watch.face("ready")
-            return Picture(ready)
-        job = self._flights.get(key) or self._launch(key)
+            return Picture(self._cache[key])
+        job = self._flights.get(key) or self._launch(Job(key, request, encoding, Timing(time.monotonic())))
         waiter = asyncio.get_running_loop().create_future()
         job.waiting.append(waiter)
         alarm = self._deadlines.set(self._late, waiter) if self._deadlines else None
@@ -215,32 +214,31 @@ class Engine:
         finally:
             if alarm is not None:
                 alarm.stop()
-            self._leave(key, job, waiter)
+            self._leave(job, waiter)
 
-    def _launch(self, key: Key) -> Job:
+    def _launch(self, job: Job) -> Job:
         if len(self._flights) >= self._limit:
             self._watch.face("refused")
             raise QueueFull(self.backlog)
-        job = Job(*key, Timing(time.monotonic()))
         try:
             self._queue.put(job)
         except Closed:
             raise EngineStopped from None
-        self._flights[key] = job
+        self._flights[job.key] = job
         return job
 
     def _late(self, waiter: asyncio.Future[bytes]) -> None:
         if not waiter.done():
             waiter.set_exception(DeadlineExceeded(self.backlog))
 
-    def _leave(self, key: Key, job: Job, waiter: asyncio.Future[bytes]) -> None:
+    def _leave(self, job: Job, waiter: asyncio.Future[bytes]) -> None:
         """Wait no longer; a face that nobody waits for is not computed."""
         job.waiting.remove(waiter)
         if not job.waiting and not job.answered:
             job.wanted = False
             self._queue.discard(job)
-        if (job.answered or not job.wanted) and self._flights.get(key) is job:
-            del self._flights[key]
+        if (job.answered or not job.wanted) and self._flights.get(job.key) is job:
+            del self._flights[job.key]
 
     # ---- on the inference threads ----
 

@@ -19,8 +19,16 @@ class Encoding:
     format: ImageFormat = "png"
 
 
-#: What decides the bytes of a picture, given the weights.
-Key = tuple[FaceRequest, Encoding]
+#: What decides the bytes of a picture, given the weights: a face's seed and all else, and how it is written. Plain
+#: values, for a dataclass is hashed by a dozen calls of Python, and each request looks up some times.
+Key = tuple[int | str, tuple[tuple[str, float], ...], float, float, int | None, ImageFormat]
+
+
+def key_of(request: FaceRequest, encoding: Encoding) -> Key:
+    """Return what a picture is known by while it is in flight, in the cache, and in its entity tag."""
+    return (
+        request.seed, request.mix.weights, request.intensity, request.truncation, encoding.size, encoding.format
+    )  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -46,6 +54,7 @@ class Picture:
 class Job:
     """One face that somebody waits for, or several people who asked for the very same. Compared by identity."""
 
+    key: Key
     request: FaceRequest
     encoding: Encoding
     timing: Timing
@@ -53,11 +62,6 @@ class Job:
     waiting: list[asyncio.Future[bytes]] = field(default_factory=list)
     answered: bool = False
     wanted: bool = True  # False for good when nobody waits any more
-
-    @property
-    def key(self) -> Key:
-        """What it is known by while it is in flight, and in the cache thereafter."""
-        return self.request, self.encoding
 
 
 #: A job with the image's bytes or what went wrong.
