@@ -19,6 +19,7 @@ from service.api.schemas import GenerateRequest
 from service.security import MAX_BODY
 
 _ROUTE = next(route for route in router.routes if getattr(route, "endpoint", None) is generate)
+_JSON: Final = b"application/json"
 _DIGITS: Final = 7  # a length that has so many is too long, whatever they are
 
 
@@ -72,7 +73,7 @@ def _usual(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     json = short = False
     for name, value in headers:
         if name == b"content-type":
-            json = value == b"application/json"
+            json = value == _JSON or value.partition(b";")[0].strip().lower() == _JSON
         elif name == b"content-length":
             short = len(value) < _DIGITS and value.isdigit() and int(value) <= MAX_BODY
         elif name == b"origin":

@@ -153,7 +153,8 @@ def test_a_well_formed_request_does_not_reach_the_framework(gated: bool) -> None
     broken: Any = Broken
     app.user_middleware.insert(place_of_direct(app) + 1, Middleware(broken))
     with live(app) as client:
-        assert told(client, GOOD)[0] == 200
+        for kind in ("application/json", "Application/JSON; charset=utf-8"):
+            assert told(client, GOOD, **{"Content-Type": kind})[0] == 200
         with pytest.raises(AssertionError):
             assert told(client, b'{"emotion": "sad", "seed": -1}')[0] == 422
 
