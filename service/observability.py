@@ -135,6 +135,7 @@ class Observed:
                 given = value.decode("latin-1")
                 if _ID.fullmatch(given):
                     request_id = given
+                break
         began, status, sent = time.monotonic(), 0, 0
 
         async def told(message: Message) -> None:

@@ -124,10 +124,8 @@ def _timing(picture: Picture) -> str:
     """Write a picture's timing down (W3C Server Timing)."""
     if picture.timing is None:
         return "cache"
-    queue, generate, encode = (
-        _MILLISECONDS * seconds for seconds in (picture.timing.queue, picture.timing.generate, picture.timing.encode)
-    )
-    return f"queue;dur={queue:.2f}, generate;dur={generate:.2f}, encode;dur={encode:.2f}"
+    times = (picture.timing.queue, picture.timing.generate, picture.timing.encode)
+    return "queue;dur={:.2f}, generate;dur={:.2f}, encode;dur={:.2f}".format(*(_MILLISECONDS * time for time in times))
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, _T]) -> _T:

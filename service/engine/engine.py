@@ -307,14 +307,14 @@ class Engine:
             if isinstance(outcome, bytes):
                 if len(outcome) <= self._cache.maxsize:
                     self._cache[job.key] = outcome
-                for waiter in job.waiting:
-                    if not waiter.done():
-                        waiter.set_result(outcome)
-                continue
-            failure = outcome
-            if not isinstance(outcome, EngineStopped):
+            elif not isinstance(outcome, EngineStopped):
                 failure = EngineFailed()
                 failure.__cause__ = outcome
+                outcome = failure
             for waiter in job.waiting:
-                if not waiter.done():
-                    waiter.set_exception(failure)
+                if waiter.done():
+                    continue
+                if isinstance(outcome, bytes):
+                    waiter.set_result(outcome)
+                else:
+                    waiter.set_exception(outcome)
