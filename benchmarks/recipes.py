@@ -1,6 +1,6 @@
 """Train recipes on the same data for the same minutes, and show what comes of them on the way.
 
-    .venv/bin/python benchmarks/recipes.py --data train.zip --test test.zip --minutes 20 --points 4 dense dcgan fer48
+    .venv/bin/python benchmarks/recipes.py --data train.zip --test test.zip --minutes 20 --points 4 dense dcgan hinge
 
 Each recipe is trained in as many slices as there are points; after each slice its newest weights are judged, which does
 not count as training. ``--out`` then holds a run for each recipe, in it ``points.jsonl`` (a line for each judged

@@ -54,7 +54,7 @@ def images_a_second(recipe: Recipe, device: str, seconds: float) -> tuple[float,
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("recipe", nargs="?", default="fer48")
+    parser.add_argument("recipe", nargs="?", default="hinge")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seconds", type=float, default=20.0)
     args = parser.parse_args()

@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from emoface.average import average
 from emoface.dataset import dataset
 from emoface.doctor import doctor
 from emoface.evaluate import evaluate, judge
@@ -20,7 +19,6 @@ from emoface.generate import generate
 from emoface.models import models
 from emoface.options import Weights
 from emoface.prepare import prepare_app
-from emoface.reweight import reweight
 from emoface.train import train
 from emoface.verify import verify
 
@@ -82,7 +80,7 @@ def key(
         typer.echo(f"The service's line for it, for EMOFACE_API_KEYS or a file of keys:\n{line}", err=True)
 
 
-for verb in (generate, models, verify, doctor, export, train, average, reweight, evaluate, judge, dataset):
+for verb in (generate, models, verify, doctor, export, train, evaluate, judge, dataset):
     app.command()(verb)
 
 

@@ -93,22 +93,16 @@ def judge(
     train: Annotated[Path, typer.Option(help="Packed zip of faces to learn from.")],
     out: Annotated[Path, typer.Option(help="The judge's .safetensors file to write.")],
     data: Annotated[Path | None, typer.Option("--data", help="Packed zip of faces to test it on.")] = None,
-    kind: Annotated[str, typer.Option(help="a or b: judges, so that one can check the other; c to k: guides.")] = "a",
-    attributes: Annotated[
-        Path | None, typer.Option(help="CelebA, a folder or a zip: a guide learns its attributes too.")
-    ] = None,
+    kind: Annotated[str, typer.Option(help="a or b: two shapes, so that one can check the other.")] = "a",
     epochs: Annotated[float | None, typer.Option(min=0.0, help="Times to see every face.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     as_json: Json = False,
 ) -> None:
-    """Train a judge, a classifier of emotions that no generator is trained with; or a guide, which teaches generators
-    and so must never judge them.
+    """Train a judge: a classifier of emotions that measures generators and never trains one.
 
-    Examples: `emoface judge --train train.zip --data test.zip --out judge-a.safetensors`,
-    `emoface judge --kind d --attributes celeba.zip --train train.zip --out guide-d.safetensors`
+    Example: `emoface judge --train train.zip --data test.zip --out judge-a.safetensors`
     """
     from model.sampler import choose_device
-    from training.data.celeba_attributes import read_attributes
     from training.data.errors import DataError
     from training.data.packed import load_packed
     from training.judge import JudgeError, judge_accuracy
@@ -120,16 +114,14 @@ def judge(
         device = choose_device(device)
         faces = load_packed(train)
         test = None if data is None else load_packed(data)
-        people = None if attributes is None else read_attributes(attributes, faces.resolution, faces.channels)
         with progress() as bar:
             task = bar.add_task("Training", total=None)
             made = train_judge(
                 faces.images,
                 faces.labels,
                 faces.given,
-                judge_config(kind, faces, epochs, () if people is None else people.names),
+                judge_config(kind, faces, epochs),
                 device=device,
-                attributed=people,
                 card={"kind": kind, "train_sha256": faces.sha256, "images": len(faces)},
                 report=lambda line: bar.update(
                     task,

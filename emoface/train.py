@@ -14,7 +14,7 @@ from emoface.options import Json
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe that ships (fer48) or a .toml file.")] = "fer48",
+    recipe: Annotated[str, typer.Argument(help="A recipe that ships (hinge) or a .toml file.")] = "hinge",
     data: Annotated[Path | None, typer.Option(help="The packed zip that `emoface prepare` wrote.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; a run there is gone on with.")] = None,
     minutes: Annotated[
@@ -36,8 +36,8 @@ def train(
 ) -> None:
     """Train weights by a recipe, from the start or from where the run in --out stopped.
 
-    Examples: `emoface train fer48 --describe`, `emoface train fer48 --data train.zip --out runs/first --minutes 60`,
-    `torchrun --nproc-per-node 4 -m emoface train fer48 --data train.zip --out runs/first`
+    Examples: `emoface train hinge --describe`, `emoface train hinge --data train.zip --out runs/first --minutes 60`,
+    `torchrun --nproc-per-node 4 -m emoface train hinge --data train.zip --out runs/first`
     """
     from training.distributed import ElsewhereError, is_first
     from training.recipe import RecipeError, load_recipe
@@ -56,7 +56,6 @@ def train(
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     from training.data.errors import DataError
-    from training.judge import JudgeError
     from training.loop import TrainingError
     from training.loop import train as run
     from training.snapshot import SnapshotError
@@ -83,7 +82,7 @@ def train(
 
         try:
             result = run(plan, data, out, minutes=minutes, device=device, start=start, report=report, warn=warn)
-        except (DataError, JudgeError, SnapshotError, StartError, TrainingError, ValueError) as error:
+        except (DataError, SnapshotError, StartError, TrainingError, ValueError) as error:
             fail(error)
         except ElsewhereError:
             raise typer.Exit(1) from None  # the process where it went wrong says so

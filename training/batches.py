@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.conditions import Conditions
 from training.data.packed import PackedDataset
 from training.distributed import ALONE, World
 from training.recipe import Recipe
@@ -26,11 +25,7 @@ class Batch:
     images: Tensor  # float32 [N, C, H, W] in -1..1
     emotions: Tensor  # float32 [N, E], rows sum to 1; what the images show, or should show if generated
     latents: Tensor  # float32 [N, latent_dim], standard normal
-    weights: Tensor  # float32 [N], how much more often the data show such an emotion than it was drawn; mean 1 over all
     rng: torch.Generator  # on the CPU, for the augmentation; the same in every process
-    told: Tensor  # float32 [N, E]; the emotions as the discriminator is told them, see training/conditions.py
-    asked: Tensor  # float32 [N, E]; the emotions as the generator is told them
-    twin: Tensor  # float32 [N, E]; the same with other noise
 
 
 def draw_weights(labels: NDArray[np.float32], balance: float) -> NDArray[np.float64]:
@@ -54,10 +49,7 @@ class BatchSource:
         self._world = world
         self._images = torch.from_numpy(data.images).to(device)
         self._labels = data.labels
-        probabilities = draw_weights(data.labels, recipe.data.balance)
-        self._cumulative = np.cumsum(probabilities)
-        self._conditions = Conditions(data.labels, probabilities, recipe)
-        self._weights = (1 / (len(data) * np.maximum(probabilities, 1e-12))).astype(np.float32)
+        self._cumulative = np.cumsum(draw_weights(data.labels, recipe.data.balance))
 
     def labels(self, rng: np.random.Generator, n: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Draw ``n`` images: their indices ``[n]`` and their labels ``[n, E]``, some hardened as the recipe says."""
@@ -78,16 +70,12 @@ class BatchSource:
         rng = np.random.Generator(np.random.Philox(key=[recipe.seed, _STREAM], counter=[0, 0, 0, cur_nimg]))
         index, labels = self.labels(rng, n)
         flip = self._own(rng.random(n) < 0.5)
-        drawn = rng.standard_normal((n, recipe.generator.latent_dim), dtype=np.float32)
-        if recipe.guide.kinds and recipe.guide.identity:  # neighbours are one person in two emotions
-            drawn = drawn[: n // 2].repeat(2, axis=0)
-        latents = self._own(drawn)
+        latents = self._own(rng.standard_normal((n, recipe.generator.latent_dim), dtype=np.float32))
         images = self._images[self._own(index)].float().div(127.5).sub(1)
         if recipe.data.flip:
             images = torch.where(flip.view(-1, 1, 1, 1), images.flip(3), images)
         augmentation = torch.Generator().manual_seed(int(rng.integers(2**63)))
-        conditions = [self._own(condition) for condition in self._conditions.at(labels, cur_nimg, rng)]
-        return Batch(images, self._own(labels), latents, self._own(self._weights[index]), augmentation, *conditions)
+        return Batch(images, self._own(labels), latents, augmentation)
 
     def _own(self, whole: NDArray[Any]) -> Tensor:
         """Return this process's share of an array over the batch, on the device."""

@@ -20,7 +20,7 @@ def curves(path: Path, lines: Sequence[Mapping[str, Any]], scores: Sequence[Mapp
         ("losses", ["loss_d", "loss_g"]),
         ("balance: sigmoid of the logits", ["real_is_real", "fake_is_real"]),
         ("emotion head: cross-entropy", ["emotion_real", "emotion_fake"]),
-        ("augmentation p, latent error", ["augment_p", "latent_error"]),
+        ("augmentation p", ["augment_p"]),
     ]
     panels = [(title, [key for key in keys if any(key in line for line in lines)]) for title, keys in panels]
     panels = [(title, keys) for title, keys in panels if keys]

@@ -45,9 +45,6 @@ class JudgeConfig:
     widths: tuple[int, ...] = (32, 96, 192)  # feature maps at a half, a quarter, an eighth ... of the resolution
     depth: int = 1  # residual blocks at each size
     stem: int = 2  # 2: pixels are folded 2x2 into channels; 1: a strided convolution
-    pool: str = "max"  # how sizes are halved: max or mean
-    standardise: bool = True  # bring every face to mean 0 and deviation 1 first
-    attributes: tuple[str, ...] = ()  # of CelebA, that a third head names; a guide's alone
     dropout: float = 0.3  # of the features, in training
     epochs: float = 20.0
     batch: int = 128
@@ -55,7 +52,6 @@ class JudgeConfig:
     decay: float = 0.05  # AdamW's
     augment_p: float = 0.5  # probability of each augmentation
     balance: float = 0.25  # as in training.recipe.DataRecipe
-    robust: float = 0.0  # norm, in pixels of -1..1, of the worst change that every face of a training is given
     seed: int = 0
 
 
@@ -90,15 +86,13 @@ class JudgeNetwork(nn.Module):
         else:
             self.stem = nn.Conv2d(config.channels, first, 5, stride=2, padding=2, bias=False)
         stages: list[nn.Module] = [_Block(first, first) for _ in range(config.depth)]
-        pool = nn.MaxPool2d if config.pool == "max" else nn.AvgPool2d
         for inputs, outputs in pairwise(config.widths):
-            stages += [pool(2), _Block(inputs, outputs)]
+            stages += [nn.MaxPool2d(2), _Block(inputs, outputs)]
             stages += [_Block(outputs, outputs) for _ in range(config.depth - 1)]
         self.body = nn.Sequential(*stages)
         self.norm = nn.BatchNorm2d(last)
         self.votes = nn.Linear(last, len(config.emotions))
         self.given = nn.Linear(last, len(config.emotions))
-        self.attributes = nn.Linear(last, len(config.attributes)) if config.attributes else None
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Judge float ``[N, C, H, W]`` of any grey scale; each face is first brought to mean 0 and deviation 1.
@@ -106,27 +100,12 @@ class JudgeNetwork(nn.Module):
         Returns:
             Features ``[N, widths[-1]]`` (not negative) and the logits of votes and of given classes, ``[N, E]`` each.
         """
-        x = self.body(self.stem(self._standardised(images)))
+        mean = images.mean((1, 2, 3), keepdim=True)
+        images = (images - mean) / (images.std((1, 2, 3), keepdim=True) + 1e-2)
+        x = self.body(self.stem(images.contiguous(memory_format=torch.channels_last)))
         features = F.relu(self.norm(x)).mean((2, 3)).float()
         dropped = F.dropout(features, self.config.dropout, self.training)
         return features, self.votes(dropped), self.given(dropped)
-
-    def maps(self, images: Tensor) -> list[Tensor]:
-        """Return the feature map at the end of each size, the largest first; the average of the last one is the
-        features."""
-        x = self.stem(self._standardised(images))
-        found = []
-        for module in self.body:
-            if isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
-                found.append(x)
-            x = module(x)
-        return [*found, F.relu(self.norm(x))]
-
-    def _standardised(self, images: Tensor) -> Tensor:
-        if self.config.standardise:
-            mean = images.mean((1, 2, 3), keepdim=True)
-            images = (images - mean) / (images.std((1, 2, 3), keepdim=True) + 1e-2)
-        return images.contiguous(memory_format=torch.channels_last)
 
 
 class Judge:
@@ -207,7 +186,7 @@ def judge_accuracy(judge: Judge, data: PackedDataset) -> dict[str, float]:
 
 
 def shipped(name: str) -> Path:
-    """Return the file that ships with emoface under a name: of weights, a pair to start from, a judge or a guide."""
+    """Return the file that ships with emoface under a name: of weights, a pair to start from, or a judge."""
     return Path(__file__).resolve().parents[1] / "weights" / f"{name}.safetensors"
 
 

@@ -20,7 +20,6 @@ from training.board import Board
 from training.data.errors import DataError
 from training.data.packed import load_packed
 from training.distributed import World, join
-from training.guidance import load_guides
 from training.memory import keep_freed_memory
 from training.recipe import Recipe
 from training.snapshot import START, STATE, Progress, load_state, saved_images, weights_path, write_snapshot
@@ -147,11 +146,9 @@ class _Run:
         self.source = BatchSource(self.dataset, recipe, world.device, world)
         shape = (self.dataset.resolution, self.dataset.channels, self.dataset.emotions)
         try:
-            self.trainer = Trainer(recipe, *shape, world.device, world, load_guides(recipe.guide, self.dataset))
+            self.trainer = Trainer(recipe, *shape, world.device, world)
         except ValueError as error:
             raise TrainingError(f"the recipe does not fit {data.name}: {error}") from error
-        if self.trainer.guide is not None:
-            self.trainer.guide.measure(self.dataset, world.device)
         progress = self._load(start)
         self.started_from = progress.started_from
         self.cur_nimg, self.total = progress.cur_nimg, recipe.schedule.total_kimg * 1000

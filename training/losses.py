@@ -50,11 +50,3 @@ def emotion_loss(logits: Tensor, emotion: Tensor) -> Tensor:
 def divergence(logits: Tensor, emotion: Tensor) -> Tensor:
     """Kullback-Leibler divergence, in nats, of emotion logits ``[N, E]`` from soft labels ``[N, E]`` -> ``[N]``."""
     return F.kl_div(F.log_softmax(logits, 1), emotion, reduction="none").sum(1)
-
-
-def latent_loss(guess: Tensor, latent: Tensor) -> Tensor:
-    """Mean squared error of recovered latents ``[N, Z]``, 1 for a blind guess -> a scalar.
-
-    It bounds the information that an image holds about its latent from below (Chen et al. 2016, InfoGAN, section 5).
-    """
-    return F.mse_loss(guess, latent)

@@ -29,7 +29,6 @@ class GeneratorRecipe:
     latent_dim: int = 128  # entries of z
     emotion_dim: int = 64  # entries of the embedded emotion vector
     widths: tuple[int, ...] = (256, 256, 128)  # feature maps at each size, the smallest first; dense: hidden units
-    unconditional_blocks: int = 0  # of the first blocks, not told the emotion (Khorram et al. 2024); residual only
     lr: float = 3e-4  # Adam's step
     betas: tuple[float, float] = (0.0, 0.99)  # Adam's decays
 
@@ -51,19 +50,17 @@ class DiscriminatorRecipe:
 class LossRecipe:
     """What the two networks are trained towards.
 
-    ``classify_real``, ``classify_fake``, ``recover_latent`` and ``twins`` need a residual discriminator, which has the
-    heads; ``r1`` and ``r2`` need one without batch norm.
+    ``classify_real`` and ``classify_fake`` need a residual discriminator, which has the emotion head; ``r1`` and ``r2``
+    need one without batch norm.
     """
 
     kind: str = "hinge"  # hinge (Lim & Ye 2017), bce (Goodfellow 2014, non-saturating) or relativistic (R3GAN 2024)
     classify_real: float = 1.0  # weight of "name the emotion of a real face" in the discriminator's loss
     classify_fake: float = 0.1  # weight of "show the emotion that was asked for" in the generator's loss
-    recover_latent: float = 0.0  # weight of "tell the latent from the face, whatever the emotion", in both losses
     r1: float = 0.0  # gamma of the gradient penalty on real images (Mescheder et al. 2018); 0: none
     r2: float = 0.0  # gamma of the gradient penalty on generated images; 0: none
     penalty_every: int = 1  # steps from one penalty to the next, which weighs as much more (StyleGAN2: 16)
     penalty_to: float = 1.0  # both gammas move linearly to this fraction at total_kimg
-    twins: float = 0.0  # weight of "a noisy twin looks the same, and faces differ" (NoisyTwins 2023); see label_noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +70,6 @@ class DataRecipe:
     balance: float = 0.5  # an emotion of n images is drawn as n ** (1 - balance): 0 as it comes, 1 all equal
     hard_labels: float = 0.5  # probability that a soft label is drawn as its largest emotion alone
     flip: bool = True  # mirror half of the images
-    label_noise: float = 0.0  # deviation of noise on what the generator is told, the more the rarer (NoisyTwins)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,24 +84,6 @@ class AugmentRecipe:
 
 
 @dataclass(frozen=True, slots=True)
-class GuideRecipe:
-    """Frozen classifiers that teach the generator beside the discriminator: see training/guidance.py."""
-
-    kinds: tuple[str, ...] = ()  # of weights/guide-*.safetensors, or paths of others; empty: no guides
-    critics: float = 1.0  # weight of "real" as critics on the guides' feature maps see it
-    moments: float = 1.0  # weight of the Frechet distance between the guides' views of generated and of real faces
-    moments_every: int = 1  # steps for which its slope is kept; on a GPU the eigenvalues it is made of take the longest
-    emotion: float = 0.1  # weight of "the guides name the emotion that was asked for"
-    rare: float = 0.0  # an emotion that a part p of the data show weighs as p ** -rare in that; on average 1
-    slack: float = 0.0  # nats by which a guide may be off before its emotion counts: surer than real faces is no gain
-    identity: float = 0.1  # weight of "one seed has one person's attributes"; needs a guide that knows attributes
-    memory: float = 6000.0  # generated images that the moments are taken over
-    augment_p: float = 0.2  # probability of each augmentation of what guides see
-    lr: float = 4e-4  # Adam's step, of the critics
-    betas: tuple[float, float] = (0.0, 0.99)  # Adam's decays
-
-
-@dataclass(frozen=True, slots=True)
 class ScheduleRecipe:
     """All of it is driven by one counter, the number of real images seen."""
 
@@ -116,8 +94,6 @@ class ScheduleRecipe:
     ema_rampup: float = 0.05  # but at most this fraction of the images seen
     decay_from_kimg: float = 500.0  # the learning rates fall linearly from here ...
     decay_to: float = 0.1  # ... to this fraction at total_kimg
-    condition_from_kimg: float = 0.0  # until here no network is told the emotion, nor has to name it ...
-    condition_until_kimg: float = 0.0  # ... and from here fully (Shahbazi et al. 2022). Earlier weights know none
     snapshot_kimg: float = 50.0  # write a snapshot and a sample grid this often
     tick_kimg: float = 5.0  # write a line of statistics this often
 
@@ -135,7 +111,6 @@ class Recipe:
     loss: LossRecipe = field(default_factory=LossRecipe)
     data: DataRecipe = field(default_factory=DataRecipe)
     augment: AugmentRecipe = field(default_factory=AugmentRecipe)
-    guide: GuideRecipe = field(default_factory=GuideRecipe)
     schedule: ScheduleRecipe = field(default_factory=ScheduleRecipe)
 
     def __post_init__(self) -> None:
@@ -153,12 +128,10 @@ class Recipe:
         for where, value in _numbers(self):
             if not math.isfinite(value) or value < 0 or (value == 0 and where not in _MAY_BE_0):
                 raise RecipeError(f"{where} must be {'0 or ' if where in _MAY_BE_0 else ''}above 0, not {value}.")
-        for trained in ("generator", "discriminator", "guide"):
+        for trained in ("generator", "discriminator"):
             betas = getattr(self, trained).betas
             if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
                 raise RecipeError(f"{trained}.betas must be two numbers from 0 to below 1.")
-        if self.guide.kinds and self.guide.identity and self.schedule.batch % 2:
-            raise RecipeError("schedule.batch must be even where guide.identity pairs the seeds.")
         for network in ("generator", "discriminator"):
             part = getattr(self, network)
             if part.architecture not in ARCHITECTURES:
@@ -168,38 +141,38 @@ class Recipe:
                 raise RecipeError(f"{network}.widths must be whole numbers above 0.")
         if self.augment.ramp_kimg and self.augment.target:
             raise RecipeError("augment.ramp_kimg needs augment.target = 0: augmentation is steered, or goes by plan.")
-        blocks = len(self.generator.widths) - 1 if self.generator.architecture == "residual" else 0
-        if self.generator.unconditional_blocks > blocks:
-            raise RecipeError(f"generator.unconditional_blocks must be at most {blocks}: this generator has no more.")
-        if self.schedule.condition_until_kimg < self.schedule.condition_from_kimg:
-            raise RecipeError("schedule.condition_until_kimg must not be before schedule.condition_from_kimg.")
 
     def _check_losses(self) -> None:
         """Refuse a part of the loss that this discriminator has nothing for, or that would do nothing."""
         kind = self.discriminator.architecture
         if kind != "residual":
-            for name in ("classify_real", "classify_fake", "recover_latent", "twins"):
+            for name in ("classify_real", "classify_fake"):
                 if getattr(self.loss, name):
                     raise RecipeError(f"loss.{name} must be 0: a {kind} discriminator only tells real from generated.")
         for name in ("r1", "r2"):
             # Batch norm makes each logit depend on every image, so there is no gradient of one image's (WGAN-GP 2017).
             if kind == "convolutional" and getattr(self.loss, name):
                 raise RecipeError(f"loss.{name} must be 0: a {kind} discriminator has batch norm, which mixes images.")
-        if self.loss.twins and not self.data.label_noise:
-            raise RecipeError("loss.twins needs data.label_noise above 0, or twins are the same face twice.")
 
     def generator_config(self, resolution: int, channels: int, emotions: tuple[str, ...]) -> GeneratorConfig:
         """Return the generator's shape for data of this resolution, number of channels and vocabulary."""
         own = self.generator
-        shape = (own.latent_dim, own.emotion_dim, own.widths, own.architecture, own.unconditional_blocks)
+        shape = (own.latent_dim, own.emotion_dim, own.widths, own.architecture)
         return GeneratorConfig(resolution, channels, emotions, *shape)
 
     def discriminator_config(self, resolution: int, channels: int, emotions: tuple[str, ...]) -> DiscriminatorConfig:
         """Return the discriminator's shape for data of this resolution, number of channels and vocabulary."""
         own = self.discriminator
-        latent_dim = self.generator.latent_dim if self.loss.recover_latent else 0
-        shape = (own.widths, latent_dim, own.architecture, own.emotion_dim, own.dropout, own.spectral)
-        return DiscriminatorConfig(resolution, channels, emotions, *shape)
+        return DiscriminatorConfig(
+            resolution,
+            channels,
+            emotions,
+            own.widths,
+            architecture=own.architecture,
+            emotion_dim=own.emotion_dim,
+            dropout=own.dropout,
+            spectral=own.spectral,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as JSON-able nested dictionaries."""
@@ -209,35 +182,22 @@ class Recipe:
 _MAY_BE_0: Final = frozenset(
     {
         "seed",
-        "generator.unconditional_blocks",
         "discriminator.dropout",
         "loss.classify_real",
         "loss.classify_fake",
-        "loss.recover_latent",
         "loss.r1",
         "loss.r2",
         "loss.penalty_to",
-        "loss.twins",
         "data.balance",
         "data.hard_labels",
-        "data.label_noise",
         "augment.target",
         "augment.ramp_kimg",
         "augment.minimum",
         "augment.maximum",
-        "guide.critics",
-        "guide.moments",
-        "guide.emotion",
-        "guide.rare",
-        "guide.slack",
-        "guide.identity",
-        "guide.augment_p",
         "schedule.warmup_kimg",
         "schedule.ema_halflife_kimg",
         "schedule.decay_from_kimg",
         "schedule.decay_to",
-        "schedule.condition_from_kimg",
-        "schedule.condition_until_kimg",
     }
 )
 

@@ -13,7 +13,6 @@ from model.sampler import FaceSampler
 from training.data.errors import DataError
 from training.data.packed import PackedDataset
 from training.judge import Judge
-from training.judge_training import GUIDES
 
 RARE: Final = ("contempt",)  # too few real faces to measure anything by
 
@@ -49,14 +48,11 @@ class Reference:
     against it.
 
     Raises:
-        DataError: a judge does not know the emotions of the data, or not in their order, or is a guide, which must not
-            judge what it may have taught; one sentence.
+        DataError: a judge does not know the emotions of the data, or not in their order; one sentence.
     """
 
     def __init__(self, test: PackedDataset, train: PackedDataset, judges: Mapping[str, Judge]) -> None:
         for name, judge in judges.items():
-            if judge.card.get("kind") in GUIDES:
-                raise DataError(f"{name!r} is a guide: it teaches generators, so it cannot judge them; name a judge.")
             if judge.config.emotions != test.emotions:
                 raise DataError(
                     f"judge {name!r} knows {', '.join(judge.config.emotions)}, and the data set other emotions."

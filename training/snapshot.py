@@ -79,8 +79,7 @@ def write_snapshot(
     path = weights_path(out, trainer.recipe, progress.cur_nimg)
     generator = averaged_generator(trainer, source)
     save_weights(path, generator, card)
-    critics = None if trainer.guide is None else trainer.guide.critics
-    save_start(out / START, generator, trainer.discriminator, card, critics)
+    save_start(out / START, generator, trainer.discriminator, card)
     grid = sample_grid(FaceSampler(generator), GRID_SEEDS)
     png = io.BytesIO()
     grid.save(png, "PNG")

@@ -19,10 +19,10 @@ def training_flops(recipe: Recipe, resolution: int, channels: int, emotions: tup
     weights), or one through the frozen discriminator. The generator runs forward and backward once, 3; the
     discriminator on a real and a generated image, 6, and on the generated one again while frozen, 2. A relativistic
     loss has it look at the real one again, 1; a gradient penalty costs a forward pass, a backward one for the image
-    alone, and a backward pass through both, 6; twins draw a second face, 3, and have both looked at, 4.
+    alone, and a backward pass through both, 6.
     """
     loss = recipe.loss
-    generator, discriminator = 3.0 + 3 * bool(loss.twins), 8.0 + (loss.kind == "relativistic") + 4 * bool(loss.twins)
+    generator, discriminator = 3.0, 8.0 + (loss.kind == "relativistic")
     discriminator += 6 * (bool(loss.r1) + bool(loss.r2)) / loss.penalty_every
     with torch.random.fork_rng(devices=[]):  # networks are drawn to be counted, and nothing else may depend on that
         costs = {

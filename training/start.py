@@ -26,7 +26,6 @@ from training.data.atomic import atomic_file
 from training.trainer import Trainer
 
 _KEY: Final = "emoface-start"
-_HEAD: Final = "recover."  # the discriminator's head for latents, which a recipe may ask for or not
 
 Config = GeneratorConfig | DiscriminatorConfig
 
@@ -35,21 +34,12 @@ class StartError(RuntimeError):
     """A file that a run cannot start from; its text is one sentence for the user."""
 
 
-def save_start(
-    path: Path,
-    generator: AnyGenerator,
-    discriminator: AnyDiscriminator,
-    card: Mapping[str, Any],
-    critics: nn.Module | None = None,
-) -> None:
+def save_start(path: Path, generator: AnyGenerator, discriminator: AnyDiscriminator, card: Mapping[str, Any]) -> None:
     """Write both networks to ``path``, atomically, in half precision.
 
-    ``generator`` is the averaged one: the best there is, and what the next run's begins with. What a guide's
-    ``critics`` have learned goes along; what its moments remember does not, for other data have others.
+    ``generator`` is the averaged one: the best there is, and what the next run's begins with.
     """
     networks: dict[str, nn.Module] = {"generator": generator, "discriminator": discriminator}
-    if critics is not None:
-        networks["critics"] = critics
     tensors = {f"{name}/{key}": part for name, net in networks.items() for key, part in half_precision(net).items()}
     header = {"generator": asdict(generator.config), "discriminator": asdict(discriminator.config), "card": dict(card)}
     with atomic_file(path) as file:
@@ -58,8 +48,6 @@ def save_start(
 
 def start_from(path: Path, trainer: Trainer) -> dict[str, Any]:
     """Put the networks in ``path`` into ``trainer``; return what they are, for the card of what comes of them.
-
-    A discriminator's head for latents that the file lacks, or that has another shape there, stays new.
 
     Returns:
         ``file``, ``sha256``, ``images_seen`` (if known) and ``discriminator`` (whether one was among them).
@@ -89,13 +77,7 @@ def start_from(path: Path, trainer: Trainer) -> dict[str, Any]:
     _same_shape(path, "generator", generator, trainer.generator.config)
     if header is not None:
         _same_shape(path, "discriminator", discriminator, trainer.discriminator.config)
-        own = trainer.discriminator.state_dict()
-        theirs = _part(tensors, "discriminator")
-        fresh = {k: v for k, v in own.items() if k.startswith(_HEAD) and theirs.get(k, v[:0]).shape != v.shape}
-        known = {k: v for k, v in theirs.items() if k in own or not k.startswith(_HEAD)}
-        _put(path, trainer.discriminator, known | fresh)
-        if trainer.guide is not None:
-            _put_critics(trainer.guide.critics, _part(tensors, "critics"))
+        _put(path, trainer.discriminator, _part(tensors, "discriminator"))
         tensors = _part(tensors, "generator")
     for network in (trainer.generator, trainer.average):
         _put(path, network, tensors)
@@ -105,12 +87,6 @@ def start_from(path: Path, trainer: Trainer) -> dict[str, Any]:
         "images_seen": card.get("images_seen"),
         "discriminator": header is not None,
     }
-
-
-def _put_critics(critics: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Take what critics have learned, if they were critics of the same guides; new ones learn quickly."""
-    if {key: value.shape for key, value in critics.state_dict().items()} == {k: v.shape for k, v in tensors.items()}:
-        critics.load_state_dict({key: value.float() for key, value in tensors.items()})
 
 
 def _tuples(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,7 +104,7 @@ def _same_shape(path: Path, name: str, there: Config, here: Config) -> None:
             f"the {name} in {path} knows {', '.join(theirs['emotions'])}, and the data {', '.join(ours['emotions'])}; "
             "prepare the data with the same emotions in the same order, or start from other weights."
         )
-    free = {"latent_dim", "dropout"} if name == "discriminator" else set()
+    free = {"dropout"} if name == "discriminator" else set()
     other = [f"{key} {theirs[key]}, not {ours[key]}" for key in ours if key not in free and theirs[key] != ours[key]]
     if other:
         raise StartError(

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
 
-from model.discriminator import Discriminator, Verdict
+from model.discriminator import Verdict
 from model.layers import power_iterate
 from model.networks import build_discriminator, build_generator
 from training.augment import augment, planned, steer
 from training.batches import Batch
-from training.conditions import condition_weight
 from training.distributed import ALONE, World
-from training.guidance import Guidance, Look
-from training.judge import JudgeNetwork
-from training.losses import discriminator_loss, emotion_loss, generator_loss, latent_loss, realness
+from training.losses import discriminator_loss, emotion_loss, generator_loss, realness
 from training.penalties import penalties
 from training.recipe import Recipe
 from training.transfer import fetch
-from training.twins import twins_loss
 
 
 class Trainer:
@@ -36,7 +31,6 @@ class Trainer:
         emotions: tuple[str, ...],
         device: str,
         world: World = ALONE,
-        guides: Sequence[JudgeNetwork] = (),
     ) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
@@ -53,9 +47,6 @@ class Trainer:
             world.share_layers(network)
         self.augment_p = recipe.augment.minimum
         self.optimizers = {name: self._adam(name) for name in ("generator", "discriminator")}
-        self.guide = Guidance(recipe.guide, guides, device, world, self.dtype) if guides else None
-        if self.guide is not None and recipe.guide.critics:
-            self.optimizers["guide"] = self._adam("guide")
         # Compiled views of the same modules, so that state is saved under its own names.
         self._draw = torch.compile(self.generator) if recipe.compile else self.generator
         self._judge = torch.compile(self.discriminator) if recipe.compile else self.discriminator
@@ -72,15 +63,14 @@ class Trainer:
         for name, optimizer in self.optimizers.items():
             optimizer.param_groups[0]["lr"] = getattr(recipe, name).lr * factor
         learning = cur_nimg >= recipe.schedule.warmup_kimg * 1000  # both, or the discriminator alone
-        naming = condition_weight(recipe.schedule, cur_nimg)  # who is not told the emotion need not name or show it
         with torch.set_grad_enabled(learning):
-            drawn = self._draw(batch.latents.to(self.dtype), batch.asked).float()
+            drawn = self._draw(batch.latents.to(self.dtype), batch.emotions).float()
 
         # Phase 1: the discriminator, on real = 1 and generated = 0.
         self.discriminator.requires_grad_(True)
         power_iterate(self.discriminator)
         seen = augment(torch.cat([batch.images, drawn.detach()]), self.augment_p, batch.rng, self.world)
-        verdict = self._judge_both(seen.to(self.dtype), batch.told.repeat(2, 1))
+        verdict = self._judge_both(seen.to(self.dtype), batch.emotions.repeat(2, 1))
         real, fake = verdict.logit[:n], verdict.logit[n:]
         logged: dict[str, Tensor] = {}
         names = verdict.emotion.shape[1] > 0  # the classic discriminators name no emotion
@@ -91,36 +81,23 @@ class Trainer:
         total = loss_d = discriminator_loss(loss.kind, real, fake)
         if names:
             logged["emotion_real"] = emotion_loss(verdict.emotion[:n], batch.emotions)
-            total = total + naming * loss.classify_real * logged["emotion_real"]
-        if loss.recover_latent:
-            total = total + loss.recover_latent * latent_loss(verdict.latent[n:], batch.latents)
+            total = total + loss.classify_real * logged["emotion_real"]
         if loss.r1 or loss.r2:
-            penalty, figures = penalties(self.discriminator, seen[:n], seen[n:], batch.told, recipe, cur_nimg)
+            penalty, figures = penalties(self.discriminator, seen[:n], seen[n:], batch.emotions, recipe, cur_nimg)
             total, logged = total + penalty, logged | figures
         self._descend("discriminator", total)
-        taught, guided = self._learn_guided(batch, drawn)
-        logged |= guided
 
         # Phase 2: the combined model towards "real"; the discriminator is frozen.
         self.discriminator.requires_grad_(False)
         if learning:
             seen = augment(drawn, self.augment_p, batch.rng, self.world)
-            verdict = self._judge(seen.to(self.dtype), batch.told)
+            verdict = self._judge(seen.to(self.dtype), batch.emotions)
         else:
             verdict = Verdict(*(part[n:].detach() for part in verdict))
         total = loss_g = generator_loss(loss.kind, verdict.logit, self._rivals(batch, real, learning))
         if names:
             logged["emotion_fake"] = emotion_loss(verdict.emotion, batch.emotions)
-            total = total + naming * loss.classify_fake * logged["emotion_fake"]
-        if loss.recover_latent:
-            logged["latent_error"] = latent_loss(verdict.latent, batch.latents)
-            total = total + loss.recover_latent * logged["latent_error"]
-        if loss.twins:
-            logged["twins"] = self._twins(drawn, batch)
-            total = total + loss.twins * logged["twins"]
-        if self.guide is not None and taught is not None:
-            held, parts = self.guide.generator_loss(taught, batch, cur_nimg // recipe.schedule.batch)
-            total, logged = total + held, logged | parts
+            total = total + loss.classify_fake * logged["emotion_fake"]
         if learning:
             self._descend("generator", total)
             self._average(cur_nimg)
@@ -141,25 +118,6 @@ class Trainer:
             self.augment_p = planned(cur_nimg + images, recipe.augment)
         return logged
 
-    def _learn_guided(self, batch: Batch, drawn: Tensor) -> tuple[Look | Tensor | None, dict[str, Tensor]]:
-        """Show real and generated images to the guides and train their critics; return what they see in the latter.
-
-        Without critics it is what guides are to look at.
-        """
-        if self.guide is None:
-            return None, {}
-        if "guide" not in self.optimizers:
-            return self.guide.seen(drawn, batch.rng, self.world), {}
-        fake = self.guide.look(drawn, batch.rng, self.world)
-        with torch.no_grad():
-            real = self.guide.look(batch.images, batch.rng, self.world)
-        self.guide.requires_grad_(True)
-        power_iterate(self.guide)
-        loss, logged = self.guide.critic_loss(real, fake, batch.told)
-        self._descend("guide", loss)
-        self.guide.requires_grad_(False)
-        return fake, logged
-
     def _judge_both(self, images: Tensor, emotions: Tensor) -> Verdict:
         """Judge real images and as many generated ones: in one batch, or apart where batch norm must not mix them."""
         parts = 2 if self.discriminator.apart else 1
@@ -175,18 +133,7 @@ class Trainer:
         if self.recipe.loss.kind != "relativistic" or not learning:
             return real.detach()
         seen = augment(batch.images, self.augment_p, batch.rng, self.world)
-        return self._judge(seen.to(self.dtype), batch.told).logit
-
-    def _twins(self, drawn: Tensor, batch: Batch) -> Tensor:
-        """Draw the twins of ``drawn``, and return how far the discriminator sees both from what twins should be.
-
-        Neither is augmented, or their random differences would count as differences of the twins.
-        """
-        assert isinstance(self.discriminator, Discriminator)  # the recipe has been checked
-        with torch.set_grad_enabled(drawn.requires_grad):
-            twin = self._draw(batch.latents.to(self.dtype), batch.twin)
-        features = self.discriminator.features(torch.cat([drawn.to(self.dtype), twin]))
-        return twins_loss(features[: len(drawn)], features[len(drawn) :], self.world)
+        return self._judge(seen.to(self.dtype), batch.emotions).logit
 
     def finite(self) -> bool:
         """Tell whether every parameter of every network is finite."""
@@ -194,8 +141,7 @@ class Trainer:
 
     def modules(self) -> dict[str, nn.Module]:
         """Return all that has a state, by name."""
-        own = {"generator": self.generator, "discriminator": self.discriminator, "average": self.average}
-        return own if self.guide is None else {**own, "guide": self.guide}
+        return {"generator": self.generator, "discriminator": self.discriminator, "average": self.average}
 
     def _adam(self, name: str) -> torch.optim.Adam:
         """Return the optimiser of a network: one kernel a step on a GPU, one for each kind of sum on a CPU."""

@@ -132,9 +132,9 @@ def test_prepare_then_train_then_generate(tmp_path):
     ("arguments", "says"),
     [
         (["train", "nope", "--data", "x.zip", "--out", "run"], "there is no recipe 'nope'"),
-        (["train", "fer48"], "training needs --data"),
-        (["train", "fer48", "--data", "x.zip", "--out", "run", "--device", "tpu"], "device 'tpu' is not available"),
-        (["train", "fer48", "--data", "none.zip", "--out", "run"], "none.zip"),
+        (["train", "hinge"], "training needs --data"),
+        (["train", "hinge", "--data", "x.zip", "--out", "run", "--device", "tpu"], "device 'tpu' is not available"),
+        (["train", "hinge", "--data", "none.zip", "--out", "run"], "none.zip"),
         (["prepare", "fer2013", "none.csv", "x.zip"], "none.csv"),
     ],
 )
@@ -147,15 +147,15 @@ def test_other_verbs_fail_in_one_sentence_too(tmp_path, arguments, says, monkeyp
 
 
 def test_describe_prints_parameters_and_multiply_adds():
-    done = in_process("train", "fer48", "--describe")
+    done = in_process("train", "hinge", "--describe")
     assert "3,310,340" in done.stdout
     assert "1,781,769" in done.stdout
-    told = json.loads(in_process("train", "fer48", "--describe", "--json").stdout)
+    told = json.loads(in_process("train", "hinge", "--describe", "--json").stdout)
     assert {part["network"]: part["parameters"] for part in told["networks"]} == {
         "generator": 3_310_340,
         "discriminator": 1_781_769,
     }
-    assert told["recipe"]["name"] == "fer48"
+    assert told["recipe"]["name"] == "hinge"
 
 
 @pytest.mark.parametrize("verb", ["generate", "evaluate"])

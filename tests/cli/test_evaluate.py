@@ -10,7 +10,6 @@ from model.generator import Generator, GeneratorConfig
 from model.weights import save_weights
 from tests.cli.running import in_process
 from tests.training.conftest import EMOTIONS, pack_faces
-from tests.training.data.test_celeba import ATTRIBUTES, rows, write_pictures, write_txt
 from training.judge import Judge
 
 
@@ -70,23 +69,9 @@ def test_weights_that_are_not_there_are_named(folder):
     assert "there is no such file" in result.stderr
 
 
-def test_a_guide_learns_attributes_and_is_no_judge(folder, tmp_path):
-    write_pictures(tmp_path / "celeba" / "img_align_celeba")
-    write_txt(tmp_path / "celeba" / "list_attr_celeba.txt", rows())
-    guide, faces = tmp_path / "guide.safetensors", ("--train", folder / "train.zip")
-    wanted = ("--kind", "c", "--attributes", tmp_path / "celeba", "--epochs", 1)
-    pack = pack_faces(tmp_path / "large.zip", 70, 2, size=24)
-    made = in_process("judge", *wanted, "--train", pack, "--out", guide)
-    assert made.exit_code == 0, made.output
-    assert Judge.load(guide).config.attributes == tuple(ATTRIBUTES)
-    made = in_process("judge", *wanted, "--train", pack, "--data", pack, "--out", guide, "--json")
-    assert json.loads(made.stdout) == {"file": str(guide), "test": Judge.load(guide).card["test"]}
-    made = in_process("judge", "--attributes", tmp_path / "celeba", "--train", pack, "--out", guide)
-    assert made.exit_code == 1
-    assert "attributes are for guides" in made.stderr
-    result = in_process(
-        *("evaluate", folder / "w.safetensors", "--data", folder / "test.zip", *faces),
-        *("--judge", guide, "--quick", "--out", tmp_path / "none"),
-    )
-    assert result.exit_code == 1
-    assert "is a guide" in result.stderr
+def test_a_judge_is_described_as_json(folder, tmp_path):
+    pack, out = pack_faces(tmp_path / "large.zip", 70, 2, size=24), tmp_path / "judge.safetensors"
+    options = ("--kind", "b", "--epochs", 1, "--train", pack, "--data", pack, "--out", out, "--json")
+    made = in_process("judge", *options)
+    assert json.loads(made.stdout) == {"file": str(out), "test": Judge.load(out).card["test"]}
+    assert Judge.load(out).config.stem == 1

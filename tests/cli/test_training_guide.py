@@ -22,7 +22,7 @@ COMMANDS = [line for language, text in blocks("training.md") if language == "sh"
 #: Compares recipes for half an hour; see tests/benchmarks/test_recipes.py and test_readme.py.
 LONG = ".venv/bin/python benchmarks/recipes.py "
 #: What makes a command short; everything else is run as it stands.
-SHORT = {"train": ["--minutes", "0.001"], "evaluate": ["--quick", "--faces", "20"], "reweight": ["--people", "100"]}
+SHORT = {"train": ["--minutes", "0.001"], "evaluate": ["--quick", "--faces", "20"]}
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ def test_counts_of_a_network_small_enough_to_count_by_hand():
 
 
 def test_the_shipped_recipe_is_as_large_as_its_documentation_says():
-    rows = {name: parameters for name, parameters, _ in describe_networks(load_recipe("fer48"))}
+    rows = {name: parameters for name, parameters, _ in describe_networks(load_recipe("hinge"))}
     assert rows == {"generator": 3_310_340, "discriminator": 1_781_769}
 
 

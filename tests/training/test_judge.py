@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
-from training.data.celeba_attributes import AttributedFaces
 from training.data.packed import load_packed
 from training.judge import Judge, JudgeConfig, JudgeError, JudgeNetwork, judge_accuracy
 from training.judge_training import judge_config, train_judge
-from training.losses import emotion_loss
 
 
 @pytest.fixture(scope="module")
@@ -96,57 +92,3 @@ def test_a_judge_whose_loss_is_not_finite_stops(faces):
     wild = JudgeConfig(data.emotions, 16, 1, widths=(8, 16), epochs=20, batch=28, lr=1e30)
     with pytest.raises(JudgeError, match="stopped being finite at step"):
         train_judge(data.images, data.labels, None, wild)
-
-
-def test_a_guide_learns_attributes_from_faces_without_emotions(faces, config):
-    data = load_packed(faces)
-    bright = (data.images.mean((1, 2, 3)) > np.median(data.images.mean((1, 2, 3)))).astype(np.float32)
-    people = AttributedFaces(data.images, np.stack([bright, 1 - bright], 1), ("Bright", "Dark"))
-    plan = replace(config, attributes=people.names, standardise=False, pool="mean", augment_p=0.0)
-    guide = train_judge(data.images, data.labels, None, plan, attributed=people)
-    with torch.inference_mode():
-        assert guide.network.attributes is not None
-        features, votes, _ = guide.network(torch.from_numpy(data.images).float().div(127.5).sub(1))
-        said = guide.network.attributes(features).numpy() > 0
-    assert (said == people.values).mean() > 0.9
-    assert (votes.argmax(1).numpy() == data.labels.argmax(1)).mean() > 0.7
-    with pytest.raises(JudgeError, match="attributes"):
-        train_judge(data.images, data.labels, None, plan)
-
-
-def test_the_last_map_averages_to_the_features(faces, config):
-    torch.manual_seed(0)
-    network = JudgeNetwork(config).eval()
-    images = torch.from_numpy(load_packed(faces).images[:8]).float().div(127.5).sub(1)
-    with torch.inference_mode():
-        maps, (features, _, _) = network.maps(images), network(images)
-    assert [tuple(part.shape[1:]) for part in maps] == [(8, 8, 8), (16, 4, 4)]
-    torch.testing.assert_close(maps[-1].mean((2, 3)), features)
-
-
-def test_only_guides_know_attributes(faces):
-    data = load_packed(faces)
-    with pytest.raises(JudgeError, match="for guides"):
-        judge_config("a", data, attributes=("Male",))
-
-
-def _attacked(judge, data, norm):
-    """Return how often the judge is right when ten steps have looked for the worst change of this norm."""
-    x = torch.from_numpy(data.images).float().div(127.5).sub(1)
-    truth = torch.from_numpy(data.labels)
-    change = torch.zeros_like(x)
-    for _ in range(10):
-        change.requires_grad_()
-        (slope,) = torch.autograd.grad(emotion_loss(judge.network(x + change)[1], truth), change)
-        change = change.detach() + slope / (slope.flatten(1).norm(dim=1) + 1e-12).view(-1, 1, 1, 1) * norm / 4
-        change = change * (norm / (change.flatten(1).norm(dim=1) + 1e-12)).clamp(max=1).view(-1, 1, 1, 1)
-    with torch.inference_mode():
-        return float((judge.network(x + change)[1].argmax(1) == truth.argmax(1)).float().mean())
-
-
-def test_a_robust_guide_bears_changes_that_mislead_others(faces, config):
-    data = load_packed(faces)
-    plan = replace(config, augment_p=0.0, epochs=20)
-    plain, robust = (train_judge(data.images, data.labels, None, replace(plan, robust=norm)) for norm in (0.0, 1.0))
-    assert _attacked(robust, data, 0.0) > 0.7
-    assert _attacked(robust, data, 1.0) > _attacked(plain, data, 1.0) + 0.1

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from model.sampler import FaceSampler
 from training.data.errors import DataError
 from training.judge import Judge
-from training.judge_training import GUIDES
 
 
 class Jury:
@@ -23,14 +22,12 @@ class Jury:
         labels: the emotions that they are asked about.
 
     Raises:
-        DataError: a judge does not know one of the emotions or takes other pictures, or is a guide; one sentence.
+        DataError: a judge does not know one of the emotions, or takes other pictures; one sentence.
     """
 
     def __init__(self, judges: Mapping[str, Judge], sampler: FaceSampler, labels: Sequence[str]) -> None:
         for name, judge in judges.items():
             config = judge.config
-            if judge.card.get("kind") in GUIDES:
-                raise DataError(f"{name!r} is a guide: it teaches generators, so it cannot judge them; name a judge.")
             if (config.resolution, config.channels) != (sampler.resolution, sampler.channels):
                 raise DataError(
                     f"judge {name!r} looks at {config.resolution}x{config.resolution} with {config.channels} channels, "

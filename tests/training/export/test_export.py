@@ -325,7 +325,3 @@ def test_a_jury_that_cannot_judge_says_why(sampler):
     ):
         with pytest.raises(DataError, match=says):
             Jury({"x": judge}, sampler, FERPLUS)
-    guide = small_judge()
-    guide.card["kind"] = "d"
-    with pytest.raises(DataError, match="is a guide"):
-        Jury({"x": guide}, sampler, FERPLUS)
