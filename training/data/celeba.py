@@ -95,13 +95,12 @@ def class_names(attributes: Sequence[str]) -> tuple[str, ...]:
     return tuple("+".join(names) for names in itertools.product(*pairs))
 
 
-def face_square(width: int, height: int, middle: tuple[float, float] = _MIDDLE, side: float = _SIDE) -> Box:
-    """Return the crop described above, or another one, for a copy of any size; ``middle`` and ``side`` are in pixels of
-    the full pictures. ValueError if it has not CelebA's shape."""
+def face_square(width: int, height: int) -> Box:
+    """Return the crop described above for a copy of any size. ValueError if it does not have CelebA's shape."""
     scale = width / _SHAPE[0]
     if abs(height - scale * _SHAPE[1]) > 1:
         raise ValueError(f"{width}x{height} pixels are not of the shape of CelebA's aligned 178x218")
-    x, y, half = middle[0] * scale, middle[1] * height / _SHAPE[1], side / 2 * scale
+    x, y, half = _MIDDLE[0] * scale, _MIDDLE[1] * height / _SHAPE[1], _SIDE / 2 * scale
     return x - half, y - half, x + half, y + half
 
 
