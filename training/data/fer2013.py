@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from model.emotions import FER2013, FERPLUS
 from training.data.errors import DataError
 from training.data.fer2013_tree import add_tree
-from training.data.ferplus import Opinion, read_ferplus
+from training.data.ferplus import VOTES, Opinion, read_ferplus
 from training.data.packed import DatasetWriter
 from training.data.report import PrepareReport
 from training.data.tables import Table
@@ -83,10 +83,14 @@ def prepare_fer2013(
     emotions = FERPLUS if ferplus is not None else FER2013
     report = PrepareReport(emotions, RESOLUTION, 1, split)
     meta: dict[str, Any] = {"name": "fer2013", "layout": "folders" if is_tree else "table"}
+    vote_names: tuple[str, ...] = ()
     opinions = None
     if ferplus is not None:
+        vote_names = VOTES
         opinions, meta["ferplus_sha256"] = read_ferplus(Path(ferplus))
-    with DatasetWriter(out, emotions=emotions, resolution=RESOLUTION, channels=1, meta=meta) as writer:
+    with DatasetWriter(
+        out, emotions=emotions, resolution=RESOLUTION, channels=1, vote_names=vote_names, meta=meta
+    ) as writer:
         if is_tree:
             add_tree(source, writer, report, progress or _silent)
         else:
@@ -145,12 +149,13 @@ def _add_table(
                 continue
             if opinion is None:
                 label = [float(index == emotion) for index in range(len(FER2013))]
+                writer.add(row, pixels, label)
             elif opinion.label is None:
                 report.add_skipped(line, opinion.reason)
                 continue
             else:
                 label = opinion.label
-            writer.add(row, pixels, label, given=None if opinion is None else emotion)
+                writer.add(row, pixels, label, given=emotion, votes=opinion.votes)
             report.add_written(label)
         progress(table.size, table.size)
         if opinions is not None and row + 1 < len(opinions):

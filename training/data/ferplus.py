@@ -33,9 +33,10 @@ _SLOTS: Final = tuple(FERPLUS.index(canonical_emotion(name, FERPLUS)) for name i
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What FER+ says of a row: a label ``[8]`` over ``FERPLUS``, or why to leave it out."""
+    """What FER+ says of a row: ten votes as in ``VOTES``, and a label ``[8]`` over ``FERPLUS`` or why it has none."""
 
     usage: str
+    votes: tuple[int, ...]
     label: list[float] | None
     reason: str = ""
 
@@ -70,11 +71,9 @@ def read_ferplus(path: Path) -> tuple[list[Opinion], str]:
             usage, name, *texts = (field.strip() for field in fields)
             if not all(text.isdecimal() and text.isascii() for text in texts):
                 raise DataError(f"{path}: a vote in line {line} is not a whole number of at least 0.")
-            if not name:
-                opinions.append(Opinion(usage, None, NO_FACE))
-                continue
-            label, reason = label_from_votes([int(text) for text in texts])
-            opinions.append(Opinion(usage, label, reason))
+            votes = tuple(int(text) for text in texts)
+            label, reason = label_from_votes(votes) if name else (None, NO_FACE)
+            opinions.append(Opinion(usage, votes, label, reason))
         if not opinions:
             raise DataError(f"{path} holds no votes.")
         return opinions, table.sha256

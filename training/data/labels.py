@@ -25,6 +25,9 @@ SUM_TOLERANCE: Final = 1e-3
 #: More classes than any set of emotions; keeps one wrong number from asking for gigabytes of one-hot vectors.
 _MOST_CLASSES: Final = 1000
 
+#: More voters than any image has; keeps a damaged count from overflowing an int64.
+_MOST_VOTES: Final = 1_000_000
+
 
 class Labels(NamedTuple):
     """What ``dataset.json`` says of N images and E emotions."""
@@ -33,6 +36,8 @@ class Labels(NamedTuple):
     emotions: tuple[str, ...]  # the E names: FER-2013's order for 7 nameless classes, with contempt for 8
     source: dict[str, Any]  # what stands under "source", empty if nothing
     given: NDArray[np.int64] | None  # [N], the source's own class where the labels are others
+    votes: NDArray[np.int64] | None  # [N, V], the counts of votes behind the labels
+    vote_names: tuple[str, ...]  # the V names of the votes' columns, empty without votes
 
 
 def parse_labels(path: Path, content: bytes, names: Sequence[str]) -> Labels:
@@ -68,8 +73,11 @@ def parse_labels(path: Path, content: bytes, names: Sequence[str]) -> Labels:
     if uneven.size:
         raise DataError(f"{where} gives the image {names[uneven[0]]} a label that does not sum to 1.")
     source = table.get("source")
-    given = _given(where, table.get("given"), [name for name, _ in table["labels"]], names, len(emotions))
-    return Labels(vectors.astype(np.float32), emotions, dict(source) if isinstance(source, dict) else {}, given)
+    source = dict(source) if isinstance(source, dict) else {}
+    order = [name for name, _ in table["labels"]]
+    given = _given(where, table.get("given"), order, names, len(emotions))
+    votes, vote_names = _votes(where, table.get("votes"), table.get("vote_names"), order, names)
+    return Labels(vectors.astype(np.float32), emotions, source, given, votes, vote_names)
 
 
 def _given(
@@ -84,6 +92,26 @@ def _given(
         raise DataError(f'{where}: "given" must hold whole numbers from 0 to {emotions - 1}.')
     by_name = dict(zip(order, classes, strict=True))
     return np.array([by_name[name] for name in names], np.int64)
+
+
+def _votes(
+    where: str, counts: object, columns: object, order: list[str], names: Sequence[str]
+) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
+    """Return the votes ``[N, V]`` in the order of ``names`` and the V names of their columns."""
+    if counts is None and columns is None:
+        return None, ()
+    if not isinstance(columns, list) or not columns or not all(isinstance(name, str) and name for name in columns):
+        raise DataError(f'{where}: "vote_names" must be a list with a name for each column of "votes".')
+    if len(set(columns)) != len(columns):
+        raise DataError(f'{where}: "vote_names" names one column twice.')
+    if not isinstance(counts, list) or len(counts) != len(order):
+        raise DataError(f'{where}: "votes" must hold one list of counts for each label.')
+    if not all(isinstance(row, list) and len(row) == len(columns) for row in counts):
+        raise DataError(f'{where}: "votes" must hold {len(columns)} counts for each label, as "vote_names" does.')
+    if not all(type(count) is int and 0 <= count <= _MOST_VOTES for row in counts for count in row):
+        raise DataError(f'{where}: "votes" must hold whole numbers from 0 to {_MOST_VOTES:,}.')
+    by_name = dict(zip(order, counts, strict=True))
+    return np.array([by_name[name] for name in names], np.int64), tuple(columns)
 
 
 def _count_classes(where: str, raw: NDArray[Any]) -> int:

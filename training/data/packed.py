@@ -7,10 +7,13 @@ EDM2 read too, so that every peer trains on the same file::
     00000/img00000000.png     grey (L) or colour (RGB), stored without further compression
     00000/img00000002.png     the number is the image's row in its source, so numbers may be missing
     dataset.json              {"labels": [["00000/img00000000.png", [0.6, 0.0, ...]], ...],
-                               "emotions": ["angry", ...], "given": [0, ...], "source": {...}}
+                               "emotions": ["angry", ...], "given": [0, ...],
+                               "votes": [[4, 0, ...], ...], "vote_names": ["neutral", ...], "source": {...}}
 
 ``given`` is there where the labels are not the source's own: its own class of each image, in the order of ``labels``
-(FER-2013's emotion, where the labels are the votes of FER+).
+(FER-2013's emotion, where the labels are the votes of FER+). ``votes`` holds the raw counts behind such labels, in the
+order of ``labels``, with a name for each column in ``vote_names``; ``labels`` are for evaluation, and how votes become
+labels for training is decided later (``training/vote_labels.py``).
 
 Those loaders sort the image names, look each one up in ``labels`` and ignore the other keys; ours writes the
 names sorted already. The same input gives the same bytes (with the same build of Pillow and zlib): time
@@ -62,6 +65,7 @@ class DatasetWriter:
         emotions: what the entries of a label vector stand for, ``[E]``.
         resolution: width and height of every image, in pixels.
         channels: 1 (grey) or 3 (RGB).
+        vote_names: the names of the V kinds of votes that each image comes with; empty for images without votes.
         meta: where the images come from, for ``dataset.json``'s ``source``; JSON values only. Keep times and
             paths out of it if the file is to be reproducible. It may still be changed inside the block.
 
@@ -77,6 +81,7 @@ class DatasetWriter:
         emotions: Sequence[str],
         resolution: int,
         channels: int,
+        vote_names: Sequence[str] = (),
         meta: Mapping[str, Any] | None = None,
     ) -> None:
         self.out = Path(out)
@@ -85,11 +90,13 @@ class DatasetWriter:
         if channels not in _CHANNELS.values() or resolution < 1 or not emotions:
             raise ValueError("a data set needs emotions, a resolution of at least 1 and 1 or 3 channels")
         self.emotions = tuple(emotions)
+        self.vote_names = tuple(vote_names)
         self.shape = (resolution, resolution) if channels == 1 else (resolution, resolution, channels)
         self.meta: dict[str, Any] = dict(meta or {})
         self._labels: list[tuple[str, list[float]]] = []
         self._origins: list[tuple[str, str]] = []
         self._given: list[int] = []
+        self._votes: list[list[int]] = []
         self._last = -1
         self._stack = ExitStack()
 
@@ -105,6 +112,7 @@ class DatasetWriter:
         label: Sequence[float],
         origin: str | None = None,
         given: int | None = None,
+        votes: Sequence[int] = (),
     ) -> str:
         """Add one image and return its name in the zip.
 
@@ -115,6 +123,7 @@ class DatasetWriter:
             origin: the source file of the image, for sources that have no rows.
             given: the source's own class, an index into the emotions, where ``label`` says something else. Either
                 every image has one or none has.
+            votes: ``[V]`` counts of at least 0, one for each of ``vote_names``.
         """
         if pixels.shape != self.shape or pixels.dtype != np.uint8:
             raise ValueError(f"expected uint8 {self.shape}, got {pixels.dtype} {pixels.shape}")
@@ -127,6 +136,8 @@ class DatasetWriter:
             raise ValueError(f"row {row}: the class {given} is not one of {len(self.emotions)}")
         if (given is None) != (not self._given) and self._labels:
             raise ValueError(f"row {row}: either every image has a class of its own or none has")
+        if len(votes) != len(self.vote_names) or min(votes, default=0) < 0:
+            raise ValueError(f"row {row}: expected {len(self.vote_names)} counts of votes, got {votes}")
         name = image_name(row)
         png = io.BytesIO()
         Image.fromarray(np.ascontiguousarray(pixels)).save(png, "PNG")
@@ -134,6 +145,8 @@ class DatasetWriter:
         self._labels.append((name, [float(value) for value in label]))
         if given is not None:
             self._given.append(given)
+        if votes:
+            self._votes.append([int(count) for count in votes])
         if origin is not None:
             self._origins.append((name, origin))
         self._last = row
@@ -159,6 +172,9 @@ class DatasetWriter:
         table: dict[str, Any] = {"labels": self._labels, "emotions": self.emotions, "source": self.meta}
         if self._given:
             table["given"] = self._given
+        if self._votes:
+            table["votes"] = self._votes
+            table["vote_names"] = self.vote_names
         if self._origins:
             table["origins"] = self._origins
         self._write(LABELS_FILE, json.dumps(table, separators=(",", ":")).encode())
@@ -184,7 +200,9 @@ class PackedDataset:
     ``images`` uint8 ``[N, C, H, W]`` 0..255; ``labels`` float32 ``[N, E]``, rows sum to 1; ``emotions`` the
     ``E`` names; ``names`` the ``N`` names in the zip; ``meta`` what ``dataset.json`` says under ``source``
     (empty for foreign files); ``sha256`` of the whole zip, hexadecimal; ``given`` int64 ``[N]``, the source's own
-    class of each image as an index into ``emotions``, or None where the labels are its own.
+    class of each image as an index into ``emotions``, or None where the labels are its own; ``votes`` int64 ``[N, V]``,
+    the raw counts of votes behind the labels, or None; ``vote_names`` the ``V`` names of the votes' columns (for FER+
+    its ten, eight emotions and "unknown" and "NF"; empty without votes).
     """
 
     images: NDArray[np.uint8]
@@ -194,6 +212,8 @@ class PackedDataset:
     meta: dict[str, Any]
     sha256: str
     given: NDArray[np.int64] | None = None
+    votes: NDArray[np.int64] | None = None
+    vote_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -239,7 +259,17 @@ def load_packed(path: Path) -> PackedDataset:
         raise DataError(f"{path} is damaged or not a zip ({error}); make it again with 'emoface prepare'.") from error
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}.") from error
-    return PackedDataset(images, labels.vectors, labels.emotions, names, labels.source, sha256, labels.given)
+    return PackedDataset(
+        images=images,
+        labels=labels.vectors,
+        emotions=labels.emotions,
+        names=names,
+        meta=labels.source,
+        sha256=sha256,
+        given=labels.given,
+        votes=labels.votes,
+        vote_names=labels.vote_names,
+    )
 
 
 def _read_images(path: Path, archive: zipfile.ZipFile, names: Sequence[str]) -> NDArray[np.uint8]:
