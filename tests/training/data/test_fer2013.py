@@ -30,9 +30,10 @@ from tests.training.data.fer_sources import (
 )
 from training.data.errors import DataError
 from training.data.fer2013 import prepare_fer2013
-from training.data.ferplus import NO_FACE, UNCLEAR, label_from_votes
+from training.data.ferplus import NO_FACE, UNCLEAR, VOTES, label_from_votes
 from training.data.packed import load_packed
 from training.data.report import BadRow
+from training.vote_labels import training_labels
 
 
 @pytest.mark.real_data
@@ -52,6 +53,9 @@ def test_first_rows_with_ferplus(tmp_path: Path, faces: str) -> None:
         np.testing.assert_allclose(data.labels[position], np.array(label), atol=1e-6)
         assert data.given is not None
         assert data.given[position] == int(rows[row].emotion)
+        assert data.votes is not None
+        assert data.votes[position].tolist() == [int(count) for count in opinions[row][2:]]
+    assert data.vote_names == VOTES
     left_out = sorted(line - 2 for lines in report.skipped.values() for line in lines)
     assert sorted(kept + left_out) == list(range(300))
     for row in left_out:
@@ -70,6 +74,9 @@ def test_all_of_the_real_private_test(tmp_path: Path) -> None:
     data = load_packed(tmp_path / "x.zip")
     assert data.images.shape == (3546, 1, 48, 48)
     assert data.labels.sum() == pytest.approx(3546, rel=1e-5)
+    labels, shown = training_labels(data)
+    assert shown.all()
+    assert (labels.argmax(axis=1) != data.labels.argmax(axis=1)).sum() == 227
 
 
 @pytest.mark.parametrize("layout", ["fer2013.csv", "icml_face_data.csv"])

@@ -87,6 +87,7 @@ def test_file_is_read_in_order(tmp_path: Path) -> None:
     assert opinions[0].label is not None
     assert named(opinions[0].label) == {"happy": 1.0}
     assert [o.label for o in opinions[1:]] == [None, None]
+    assert opinions[1].votes == (0, 10, 0, 0, 0, 0, 0, 0, 0, 0)
     assert re.fullmatch("[0-9a-f]{64}", sha256)
 
 
