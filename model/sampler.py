@@ -204,9 +204,9 @@ class FaceSampler:
         latents = np.zeros((len(requests), self.config.latent_dim), np.float32)
         emotions = np.zeros((len(requests), len(self.emotions)), np.float32)
         for row, request in enumerate(requests):
-            latents[row] = self._people.latent(request.seed) * np.float32(request.truncation)
+            latents[row] = self._people.latent(request.seed)
             emotions[row] = request.mix.vector(self.emotions, request.intensity)
-        return self.draw(latents, emotions)
+        return self.draw(latents, emotions, np.array([request.truncation for request in requests], np.float32))
 
     def latent(self, seed: int | str) -> Floats:
         """Return the latent of a seed, float32 ``[latent_dim]``: what :meth:`draw` takes, at truncation 1.
@@ -216,10 +216,11 @@ class FaceSampler:
         """
         return self._people.latent(canonical_seed(seed)).copy()
 
-    def draw(self, latents: Floats, emotions: Floats) -> NDArray[np.uint8]:
+    def draw(self, latents: Floats, emotions: Floats, truncation: Floats | None = None) -> NDArray[np.uint8]:
         """Draw faces that no seed has, on the way from one person to another say; otherwise as :meth:`sample`.
 
-        ``latents`` is float32 ``[n, latent_dim]``, standard normal; ``emotions`` float32 ``[n, len(emotions)]``.
+        ``latents`` is float32 ``[n, latent_dim]``, standard normal; ``emotions`` float32 ``[n, len(emotions)]``;
+        ``truncation`` float32 ``[n]``, 0..1, None is 1 for every face.
 
         Where the device is out of memory, ``batch_size`` is halved from then on. Another shape may round a level
         differently, so it is part of what a face's bytes depend on.
@@ -227,6 +228,8 @@ class FaceSampler:
         Raises:
             torch.OutOfMemoryError: not even one face fits.
         """
+        if truncation is not None:
+            latents = latents * truncation[:, None]
         if self._compiled is not None:
             return self._compiled(latents, emotions)
         faces = np.empty((len(latents), self.resolution, self.resolution, self.channels), np.uint8)
