@@ -41,8 +41,9 @@ def evaluate(
     from training.card import headline
     from training.data.errors import DataError
     from training.data.packed import load_packed
+    from training.dlib_models import DlibError
     from training.evaluate import evaluate as measure
-    from training.identity import IdentityError, load_embedder
+    from training.identity import load_embedder
     from training.inception import InceptionError, load_inception
     from training.judge import Judge, JudgeError, shipped_judges
     from training.memory import keep_freed_memory
@@ -57,7 +58,7 @@ def evaluate(
         reference = Reference(load_packed(data), load_packed(train), judges)
         try:
             embedder = load_embedder()
-        except IdentityError as error:
+        except DlibError as error:
             typer.echo(f"emoface: identity is not measured: {error}", err=True)
             embedder = None
         network = None if inception is None else load_inception(inception, device=device)

