@@ -8,7 +8,7 @@ weights), and ``comparison.json`` (all points) and ``comparison.png`` (against m
 is a table of the last point of each. A run that is there is gone on with, so minutes and points can be added: what is
 trained and judged is not trained or judged again, and a run of ``emoface train`` is judged at the snapshots it has.
 
-Protocol: that of ``training/evaluate.py`` with 400 faces of each emotion at truncation 1, by one judge. A slice ends
+Protocol: that of ``training/evaluate.py`` with 400 faces of each emotion, by one judge. A slice ends
 about 20 seconds early, to have saved everything in time; minutes are those of the weights, and reading the data at the
 beginning of each slice is in them. The fraction is of the better of the rates of matrix products and convolutions that
 torch reaches on the device, in the recipe's precision, measured just before the table is printed.
@@ -28,12 +28,13 @@ from typing import Any, Final
 import torch
 
 from model import FaceSampler
-from model.sampler import choose_device
+from model.sampler import DEFAULT_TRUNCATION, choose_device
 from model.weights import load_generator
 from training.curves import comparison
 from training.data.atomic import atomic_file
 from training.data.packed import load_packed
-from training.evaluate import draw_people, face_figures, identity_figures
+from training.drawing import draw_labelled, draw_people
+from training.evaluate import face_figures, identity_figures
 from training.identity import Embedder, load_embedder
 from training.judge import Judge, shipped_judges
 from training.loop import train
@@ -75,7 +76,8 @@ class Bench:
             "test": reference.test.sha256,
             "train": reference.train.sha256,
             "faces_per_emotion": faces,
-            "truncation": 1.0,
+            "truncation": DEFAULT_TRUNCATION,
+            "distances": "label vectors of training faces, truncation 1",
         }
         return cls(reference, protocol, load_embedder() if identity else None, device)
 
@@ -92,9 +94,12 @@ class Bench:
         """Return ``point`` with the figures of ``weights`` that it lacks."""
         sampler = FaceSampler.load(weights, self.device)
         emotions = self.reference.emotions(sampler)
-        drawn = draw_people(sampler, emotions, self.protocol["faces_per_emotion"], self.protocol["truncation"])
+        count = self.protocol["faces_per_emotion"]
+        people = draw_people(sampler, emotions, count, self.protocol["truncation"])
         if "emotion_accuracy" not in point:
-            figures = face_figures(drawn, self.reference, "judge", emotions)
+            train = self.reference.faces(emotions)[1]
+            labelled = draw_labelled(sampler, train, self.reference.train.emotions, len(emotions) * count)
+            figures = face_figures(people, labelled, self.reference, "judge", emotions)
             told, distance = figures["emotion"], figures["distance"]
             point = point | {
                 "emotion_accuracy": told["generated"]["balanced_accuracy"],
@@ -108,7 +113,7 @@ class Bench:
                 },
             }
         if self.embedder is not None and "identity_auc" not in point:
-            point = point | {"identity_auc": identity_figures(self.embedder, drawn)["auc"]}
+            point = point | {"identity_auc": identity_figures(self.embedder, people)["auc"]}
         return point
 
 

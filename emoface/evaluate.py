@@ -22,10 +22,18 @@ def evaluate(
     judge: Annotated[
         list[Path] | None, typer.Option(help="A judge's file; again for more. [default: the two that ship]")
     ] = None,
-    truncation: Annotated[float, typer.Option(min=0.0, max=1.0, help="Of the faces judged.")] = 0.95,
+    truncation: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Of the faces that answer requests. [default: 0.95]"),
+    ] = None,
     faces: Annotated[int, typer.Option(min=20, help="Faces of each emotion.")] = 1000,
     run: Annotated[Path | None, typer.Option(help="Folder of the run that made the weights, for its curves.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Leave out GAN-train and nearest training faces.")] = False,
+    card: Annotated[
+        Path | None, typer.Option(help="Write a model card to this .md file, and its picture beside it.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Leave out GAN-train, nearest training faces and the face detector.")
+    ] = False,
     inception: Annotated[
         Path | None, typer.Option(help="Inception's weights (torch-fidelity's .pth), for FID; hours without a GPU.")
     ] = None,
@@ -37,12 +45,14 @@ def evaluate(
     Example: `emoface evaluate weights/fer48.safetensors --data test.zip --train train.zip --out report`
     """
     from model import FaceSampler, WeightsError
-    from model.sampler import choose_device
-    from training.card import headline
+    from model.sampler import DEFAULT_TRUNCATION, choose_device
+    from training.card import write_card
     from training.data.errors import DataError
     from training.data.packed import load_packed
     from training.dlib_models import DlibError
     from training.evaluate import evaluate as measure
+    from training.face_detector import load_detector
+    from training.headline import headline, number
     from training.identity import load_embedder
     from training.inception import InceptionError, load_inception
     from training.judge import Judge, JudgeError, shipped_judges
@@ -56,27 +66,30 @@ def evaluate(
         sampler = FaceSampler.load(weights, device)
         judges = {path.stem: Judge.load(path, device) for path in judge or shipped_judges()}
         reference = Reference(load_packed(data), load_packed(train), judges)
+        embedder, detector = None, None
         try:
-            embedder = load_embedder()
+            embedder, detector = load_embedder(), load_detector()
         except DlibError as error:
-            typer.echo(f"emoface: identity is not measured: {error}", err=True)
-            embedder = None
+            typer.echo(f"emoface: identity and detected faces are not measured: {error}", err=True)
         network = None if inception is None else load_inception(inception, device=device)
         with progress() as bar:
             task = bar.add_task("", total=None)
             figures = measure(
                 sampler,
                 reference,
-                truncation=truncation,
+                truncation=DEFAULT_TRUNCATION if truncation is None else truncation,
                 per_emotion=faces,
                 embedder=embedder,
+                detector=detector,
                 inception=network,
                 quick=quick,
                 device=device,
                 say=lambda text: bar.update(task, description=text),
             )
         seen = None if quick else reference.faces(figures["protocol"]["emotions"])[1]
-        card = write_report(figures, sampler, out, train=seen, run=run)
+        written = write_report(figures, sampler, out, train=seen, run=run)
+        if card is not None:
+            write_card(figures, sampler, weights, card)
     except (DataError, WeightsError, JudgeError, InceptionError, ValueError) as error:
         fail(error)
     except OSError as error:
@@ -85,9 +98,9 @@ def evaluate(
         typer.echo((out / "report.json").read_text(encoding="utf-8"))
         return
     for line in headline(figures):
-        told = " / ".join(f"{value:.3f}" for value in line.values)
-        typer.echo(f"{line.aim.name}: {told} (must {line.aim.must:g}, aim {line.aim.aim:g})")
-    typer.echo(f"{card}")
+        told = " / ".join(number(value, line.percent) for value in line.generated)
+        typer.echo(f"{line.name}: {told} (must {line.must:g}, aim {line.aim:g})")
+    typer.echo(f"{written}")
 
 
 def judge(

@@ -1,193 +1,131 @@
-"""The model card: what the figures of :func:`training.evaluate.evaluate` say, in Markdown."""
+"""The model card: one page on what a weight file is, what it is worth, and what it must not be used for."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import zip_longest
-from typing import Any, Final, NamedTuple
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
 
-import numpy as np
+from model.emotions import EmotionMix
+from model.sampler import DEFAULT_TRUNCATION, FaceRequest, FaceSampler
+from model.sheet import sheet
+from model.weights import load_generator
+from training.data.atomic import atomic_file
+from training.headline import diversity, figures_table, headline, protocol_text, table
 
-from training.evaluate import INTENSITIES
-
-
-class Aim(NamedTuple):
-    """One headline figure: what must hold, and what is aimed for."""
-
-    name: str
-    must: float
-    aim: float
-    more_is_better: bool = True
-    percent: bool = False
+_PEOPLE: Final = range(8)
+_LICENCES: Final = {"fer2013": "FER-2013 is for research, and so are these weights."}
 
 
-_AIMS: Final = {
-    "emotion": Aim("emotion accuracy, balanced", 0.75, 0.90),
-    "lowest": Aim("emotion accuracy of the lowest emotion", 0.50, 0.80),
-    "gan_train": Aim("GAN-train accuracy / accuracy when trained on real faces", 0.75, 0.95),
-    "frechet": Aim("Frechet distance / its floor", 4.0, 1.5, more_is_better=False),
-    "coverage": Aim("coverage", 0.60, 0.85),
-    "identity": Aim("one seed across emotions against different seeds, AUC", 0.85, 0.97),
-    "memorised": Aim(
-        "faces nearer to a training face than the nearest 1 % of honest test faces", 0.02, 0.005, False, True
-    ),
-}
+def write_card(figures: Mapping[str, Any], sampler: FaceSampler, weights: Path, out: Path) -> None:
+    """Write the card of the file ``weights`` to ``out`` (Markdown), and its picture beside it, as PNG.
+
+    ``figures`` are those of :func:`training.evaluate.evaluate`, ``sampler`` draws from the same file.
+    """
+    picture = out.with_suffix(".png")
+    mixes = [EmotionMix.parse(emotion, sampler.emotions) for emotion in sampler.emotions]
+    rows = [list(sampler.sample([FaceRequest(mix, seed) for mix in mixes])) for seed in _PEOPLE]
+    with atomic_file(picture) as file:
+        sheet(rows, sampler.emotions, [f"seed {seed}" for seed in _PEOPLE]).save(file, "PNG")
+    with atomic_file(out) as file:
+        file.write(card_text(figures, weights, picture.name).encode())
 
 
-class Headline(NamedTuple):
-    """One line of what the weights must hold."""
-
-    aim: Aim
-    values: list[float]  # by each judge, or one
-    real: float | None = None  # what real faces give
-    intervals: list[list[float]] | None = None  # of each value, 95 %: low and high
-
-    def holds(self) -> bool:
-        """Tell whether every value is what it must be."""
-        return all(v >= self.aim.must if self.aim.more_is_better else v <= self.aim.must for v in self.values)
-
-
-def headline(figures: Mapping[str, Any]) -> list[Headline]:
-    """Return what the weights must hold, of the figures of :func:`training.evaluate.evaluate`."""
-    judges = list(figures["judges"].values())
-    drawn = [judge["emotion"]["generated"] for judge in judges]
-    real = judges[0]["emotion"]["real"]
-    accuracies = [scores["balanced_accuracy"] for scores in drawn]
-    lines = [
-        Headline(
-            _AIMS["emotion"], accuracies, real["balanced_accuracy"], [scores["balanced_interval"] for scores in drawn]
-        ),
-        Headline(_AIMS["lowest"], [min(scores["recall"]) for scores in drawn], min(real["recall"])),
+def card_text(figures: Mapping[str, Any], weights: Path, picture: str) -> str:
+    """Return the card's Markdown. ``picture`` shows eight people in all emotions."""
+    generator, card, sha256 = load_generator(weights)
+    config, data, recipe = generator.config, card.get("data", {}), card.get("recipe", {})
+    kind = f"{config.resolution}x{config.resolution} {'grey' if config.channels == 1 else 'colour'}"
+    emotions = " ".join(f"`{emotion}`" for emotion in config.emotions)
+    parameters = sum(parameter.numel() for parameter in generator.parameters())
+    facts = [
+        ["file", f"`{weights.name}`, {weights.stat().st_size:,} bytes; configuration and recipe are in its header"],
+        ["content hash", f"`{sha256}`"],
+        [
+            "generator",
+            f"{parameters:,} parameters; latent of {config.latent_dim}, emotion vector of {len(config.emotions)}",
+        ],
+        ["data", _data(data)],
+        ["recipe", _recipe(card, recipe)],
+        ["software", f"torch {card['torch']}" if "torch" in card else "not recorded"],
     ]
-    if "gan_train" in figures:
-        taught = figures["gan_train"]
-        lines.append(Headline(_AIMS["gan_train"], [taught["ratio"]], 1.0, [taught["ratio_interval"]]))
-    distances = [judge["distance"] for judge in judges]
-    lines.append(Headline(_AIMS["frechet"], [d["frechet_ratio"] for d in distances], 1.0))
-    covered = [d["manifold"]["coverage"] for d in distances]
-    lines.append(Headline(_AIMS["coverage"], covered, distances[0]["manifold_floor"]["coverage"]))
-    if "identity" in figures:
-        lines.append(Headline(_AIMS["identity"], [figures["identity"]["auc"]]))
-    if "memorisation" in figures:
-        lines.append(Headline(_AIMS["memorised"], [figures["memorisation"]["fraction"]], 0.01))
-    return lines
-
-
-def _number(value: float, percent: bool = False) -> str:
-    return f"{100 * value:.2f} %" if percent else f"{value:.3g}" if abs(value) >= 10 else f"{value:.3f}"
-
-
-def _between(interval: Sequence[float]) -> str:
-    return f" ({interval[0]:.3f} to {interval[1]:.3f})"
-
-
-def _accuracies(scores: Mapping[str, Any]) -> list[str]:
-    """Return the accuracy and the balanced one of :func:`training.metrics.classification`, with their intervals."""
-    kinds = ("accuracy", "interval"), ("balanced_accuracy", "balanced_interval")
-    return [f"{scores[key]:.3f}{_between(scores[interval])}" for key, interval in kinds]
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    return "\n".join(lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]) + "\n"
-
-
-def markdown(figures: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
-    """Write the card's text: ``pictures`` maps a picture's title to its file, in the order shown."""
-    protocol = figures["protocol"]
-    emotions = protocol["emotions"]
-    judges = figures["judges"]
-    first = next(iter(judges))
-    seen = figures["weights"]["images_seen"]
-    parts = [
-        f"# {figures['weights']['name']}: report\n",
-        f"Weights `{figures['weights']['sha256'][:16]}`, {seen or 0:,} images seen. {len(emotions)} emotions x "
-        f"{protocol['faces_per_emotion']:,} faces at truncation {protocol['truncation']:g}, against "
-        f"{protocol['test']['faces']:,} real test faces and {protocol['train']['faces']:,} training faces.\n",
-        "Several values in one cell are those of judges " + ", ".join(f"`{name}`" for name in judges) + ".\n",
-    ]
-    rows = []
-    for line in headline(figures):
-        aim, spans = line.aim, line.intervals or []
-        told = " / ".join(
-            _number(value, aim.percent) + (_between(span) if span else "")
-            for value, span in zip_longest(line.values, spans)
-        )
-        floor = "" if line.real is None else _number(line.real, aim.percent)
-        limits = _number(aim.must, aim.percent), _number(aim.aim, aim.percent)
-        rows.append([aim.name, told, floor, *limits, "yes" if line.holds() else "**no**"])
-    parts.append(_table(["figure", "generated", "real", "must", "aim", "must holds"], rows))
-    parts.append(f"\nIntervals in brackets: {protocol['intervals']}.\n")
-
-    parts.append("\n## Emotions\n")
-    rows = []
-    for k, emotion in enumerate(emotions):
-        told = " / ".join(f"{judge['emotion']['generated']['recall'][k]:.2f}" for judge in judges.values())
-        floor = " / ".join(f"{judge['emotion']['real']['recall'][k]:.2f}" for judge in judges.values())
-        kinds = judges[first]["distance"]["emotions"][emotion]
-        rows.append(
-            [emotion, told, floor, f"{kinds['kid'] * 1e3:.2f}", f"{kinds['kid_floor'] * 1e3:.2f}"]
-            + [f"{kinds['diversity']:.3f}", f"{kinds['diversity_real']:.3f}"]
-        )
-    header = ["emotion", "accuracy", "real", "KID x 1000", "real", "diversity", "real"]
-    parts.append(_table(header, rows))
-    parts.append(f"\nWhat judge `{first}` says (columns) of generated faces of each emotion (rows), parts of 1:\n")
-    matrix = np.asarray(judges[first]["emotion"]["generated"]["confusion"], float)
-    matrix /= matrix.sum(axis=1, keepdims=True)
-    rows = [[f"**{name}**", *(f"{value:.2f}" for value in row)] for name, row in zip(emotions, matrix, strict=True)]
-    parts.append(_table(["", *emotions], rows))
-
-    parts.append("\n## Distances\n")
-    rows = []
-    for name, judge in judges.items():
-        d = judge["distance"]
-        rows.append([f"`{name}`: Frechet distance", _number(d["frechet"]), _number(d["frechet_floor"])])
-        rows.append(
-            [f"`{name}`: Frechet distance, extrapolated to infinitely many faces"]
-            + [_number(d["frechet_infinity"]), _number(d["frechet_infinity_floor"])]
-        )
-        rows.append([f"`{name}`: KID x 1000", _number(1e3 * d["kid"]), _number(1e3 * d["kid_floor"])])
-        for key in ("precision", "recall", "density", "coverage"):
-            rows.append([f"`{name}`: {key}", _number(d["manifold"][key]), _number(d["manifold_floor"][key])])
-    parts.append(_table(["figure", "generated", "real"], rows))
-    d = judges[first]["distance"]
-    parts.append(
-        f"\n{d['faces']:,} faces in the test set's mix of emotions against {d['reference']:,} training faces; the "
-        f"floor is {d['faces']:,} test faces against the same. Manifolds: {d['faces']:,} test faces, k = 5; their "
-        "floor is as many training faces. Features: the judge's last layer, each face averaged with its mirror image. "
-        "The floor of the Frechet distance falls as 1 / faces, so the ratio to it grows with them; the extrapolated "
-        f"distance does not, and its floor is 0 but for noise ({protocol['frechet_infinity']}).\n"
+    return "\n".join(
+        [
+            f"# {weights.stem}: model card\n",
+            f"![Eight people (rows) in {len(config.emotions)} emotions (columns)]({picture})\n",
+            f"Faces of {kind} pixels: {emotions}. Seeds 0 to 7, not chosen, at truncation {DEFAULT_TRUNCATION:g}, the "
+            "default.\n",
+            table(["", ""], facts),
+            "## Measured\n",
+            figures_table(headline(figures)),
+            protocol_text(figures),
+            "## Limits\n",
+            "\n".join(f"- {limit}" for limit in _limits(figures)) + "\n",
+            "## What it must not be used for\n",
+            "Judging what living people feel; passing a face off as a photograph or as a person; identity documents; "
+            "anything that decides about people. Every picture drawn from these weights is marked as synthetic, and "
+            f"the mark must stay. {_LICENCES.get(data.get('name', ''), '')}".rstrip()
+            + "\n",
+        ]
     )
-    parts.append("\n## Judges\n")
-    rows = []
-    for name, judge in judges.items():
-        own, given = judge["emotion"]["real"], judge["emotion"].get("fer2013", {}).get("accuracy")
-        told = f"{given:.3f}" if given is not None else ""
-        rows.append([f"`{name}`", *_accuracies(own), told])
-    parts.append(_table(["judge", "real faces, majority of votes", "balanced", "real faces, FER-2013's labels"], rows))
-    if "gan_train" in figures:
-        parts.append("\n## What generated faces teach\n")
-        g = figures["gan_train"]
-        rows = []
-        for key in ("real", "generated", "both"):
-            scores = g[key]
-            f1 = [f"{value:.2f}" for value in scores["f1"]]
-            rows.append([key, *_accuracies(scores), *f1])
-        parts.append(_table(["learned from", "accuracy", "balanced", *(f"F1 {e}" for e in emotions)], rows))
-        parts.append(f"\n{g['protocol']}; GAN-test accuracy {g['gan_test']['accuracy']:.3f}.\n")
-    for title, rest in (("Inception", "inception"), ("Identity", "identity"), ("Memorisation", "memorisation")):
-        if rest in figures:
-            parts.append(f"\n## {title}\n")
-            rows = [[key, _number(v) if isinstance(v, float) else v] for key, v in figures[rest].items()]
-            parts.append(_table(["figure", "value"], rows))
-    parts.append("\n## Intensity\n")
-    rows = []
-    for emotion, response in judges[first]["intensity"].items():
-        if emotion != "intensities":
-            curve = [f"{value:.2f}" for value in response["curve"]]
-            rows.append([emotion, *curve, f"{response['spearman']:.2f}"])
-    parts.append(_table(["emotion", *(f"{level:g}" for level in INTENSITIES), "rank correlation"], rows))
-    parts.append(f"\nMean probability that judge `{first}` gives the emotion, by intensity.\n")
-    for title, file in pictures.items():
-        parts.append(f"\n## {title}\n\n![{title}]({file})\n")
-    return "\n".join(parts)
+
+
+def _data(data: Mapping[str, Any]) -> str:
+    if not data:
+        return "not recorded"
+    text = f"`{data.get('name', data.get('file', 'unnamed'))}`"
+    text += f", {data['split']} split" if "split" in data else ""
+    text += f": {data['images']:,} faces" + (f" of {data['rows']:,} rows" if "rows" in data else "")
+    skipped = "; ".join(f"{count:,} {reason}" for reason, count in sorted(data.get("skipped", {}).items()))
+    return text + (f" (left out: {skipped})" if skipped else "") + f"; packed SHA-256 `{data['sha256'][:16]}`"
+
+
+def _recipe(card: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
+    parts = [f"`{recipe['name']}`"] if recipe else ["not recorded"]
+    if card.get("images_seen"):
+        parts.append(f"{card['images_seen']:,} images seen")
+    if "training_minutes" in card:
+        parts.append(f"{card['training_minutes']:g} minutes")
+    if "started_from" in card:
+        parts.append(f"started from `{card['started_from']['sha256'][:16]}`")
+    return ", ".join(parts)
+
+
+def _limits(figures: Mapping[str, Any]) -> list[str]:
+    """Return sentences on what is weak, the first of them from the figures."""
+    emotions = list(figures["protocol"]["emotions"])
+    judge = next(iter(figures["judges"].values()))
+    scores = judge["emotion"]["generated"]
+    limits = []
+    for k in sorted(range(len(emotions)), key=lambda k: scores["recall"][k])[:3]:
+        row = scores["confusion"][k]
+        other = max((j for j in range(len(emotions)) if j != k), key=lambda j: row[j])
+        limits.append(
+            f"{emotions[k].capitalize()} is recognised in {scores['recall'][k]:.0%} of the faces "
+            f"({judge['emotion']['real']['recall'][k]:.0%} of real ones); {row[other] / max(sum(row), 1):.0%} look "
+            f"{emotions[other]}."
+        )
+    varied = [diversity(judge, emotion) for emotion in emotions]
+    limits.append(
+        f"Within an emotion, faces at truncation 1 vary {min(varied):.2f} to {max(varied):.2f} times as much as real "
+        "ones; a lower truncation draws more ordinary faces, and fewer kinds of them."
+    )
+    if "detection" in figures:
+        found = figures["detection"]
+        limits.append(
+            f"Some faces are malformed: a detector finds none in {1 - found['generated']:.0%} of the pictures (real "
+            f"ones, with profiles and hands: {1 - found['real']:.0%})."
+        )
+    if "memorisation" in figures:
+        copies = figures["memorisation"]
+        limits.append(
+            "The check for near-copies of training faces sees those that are mirrored, blurred, relit or slightly "
+            "turned, but only half of those moved by two pixels both ways. Of the test faces, "
+            f"{copies['near_copies']:.0%} are near-copies themselves and are left out of the comparison."
+        )
+    limits.append("An intensity above 1 goes beyond what was trained on.")
+    limits.append(
+        "The faces inherit their data's bias in age, gender, ethnicity and culture, and the labels are other people's "
+        "opinion of a photograph, not what the person felt."
+    )
+    return limits

@@ -1,11 +1,18 @@
 """What a weight file is worth, in figures: each next to what real faces give under the same protocol.
 
-Protocol. ``per_emotion`` faces of each emotion are drawn from seeds 0, 1, 2 ..., the same people in every emotion.
-Contempt is left out, because FER+ has too few real faces of it. A real face counts as the emotion that most votes name.
-Distances between sets compare the same mix of emotions: of each emotion as many faces are taken, lowest seeds first, as
-it has in the test set, all scaled down until there are enough of the most frequent one; the floor is measured with as
-many real test faces as there are generated ones, against the same real training faces. The floor falls as 1 / N with N
-faces, so the ratio to it grows with N; the extrapolated distance does not.
+Protocol. Contempt is left out, because FER+ has too few real faces of it. A real face counts as the emotion that most
+votes name. Faces are drawn in two ways:
+
+- *People*: seeds 0, 1, 2 ... up to ``per_emotion``, each in every emotion, at full intensity and at the truncation that
+  users get by default. They tell how well a request is answered: accuracy, identity, and whether a detector finds a
+  face. Real test faces are judged beside them.
+- *Labelled faces*: E x ``per_emotion`` faces of E emotions, seeds 0, 1, 2 ..., each with the label vector of a training
+  face, at truncation 1. They tell how near the whole distribution is to that of the training faces: Frechet distance,
+  KID, manifolds, and near-copies.
+
+The floor of a distance is what real test faces have to the same training faces, as many of them as generated ones: of
+each as many as there are of the fewer. The floor of the Frechet distance falls as 1 / N with N faces, so the ratio to
+it grows with N; the extrapolated distance does not.
 """
 
 from __future__ import annotations
@@ -16,10 +23,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from model.emotions import EmotionMix
-from model.sampler import FaceRequest, FaceSampler
+from model.sampler import DEFAULT_TRUNCATION, FaceSampler
 from training import metrics
-from training.gan_train import draw_faces, gan_train
+from training.drawing import draw_labelled, draw_people
+from training.face_detector import FaceDetector, detection
+from training.gan_train import gan_train
 from training.identity import Embedder
 from training.inception import Inception
 from training.judge import Judge
@@ -41,21 +49,6 @@ _INCEPTION_FACES: Final = 50_000
 _SEED: Final = 0  # of every random choice made here
 
 
-def draw_people(
-    sampler: FaceSampler, emotions: Sequence[str], people: int, truncation: float, intensity: float = 1.0
-) -> NDArray[np.uint8]:
-    """Draw seeds 0 to ``people`` - 1 in every emotion: uint8 ``[E, people, C, H, W]``."""
-    mixes = [EmotionMix.parse(emotion, sampler.emotions) for emotion in emotions]
-    requests = [FaceRequest(mix, seed, intensity, truncation) for mix in mixes for seed in range(people)]
-    faces = sampler.sample(requests).transpose(0, 3, 1, 2)
-    return faces.reshape(len(emotions), people, *faces.shape[1:])
-
-
-def natural_mix(counts: NDArray[np.int64], available: int) -> NDArray[np.int64]:
-    """Return how many faces of each emotion to take, ``[E]``, if there are ``available`` of each: as ``counts`` has."""
-    return np.maximum(1, np.floor(counts * (available / counts.max()))).astype(np.int64)
-
-
 def emotion_figures(drawn: Sequence[Said], real_test: Said, columns: Sequence[int], test: Faces) -> dict[str, Any]:
     """Tell whether the faces drawn of each emotion show what was asked for, and real ones what was voted.
 
@@ -74,36 +67,33 @@ def emotion_figures(drawn: Sequence[Said], real_test: Said, columns: Sequence[in
 
 
 def distance_figures(
-    features: Sequence[NDArray[np.float32]],
+    fake: NDArray[np.float32],
+    fake_classes: NDArray[np.int64],
     real_test: NDArray[np.float32],
     real_train: NDArray[np.float32],
     test: Faces,
     train: Faces,
     emotions: Sequence[str],
 ) -> dict[str, Any]:
-    """Measure how far ``features`` of the faces drawn of each emotion, ``[people, D]``, are from those of real ones."""
+    """Measure how far features ``fake`` ``[M, D]`` of labelled faces of ``fake_classes`` ``[M]`` are from real ones."""
     rng = np.random.default_rng(_SEED)
-    counts = np.bincount(test.classes, minlength=len(emotions))
-    take = natural_mix(counts, min(len(features[0]), int(counts.max())))
-    fake = np.concatenate([part[:n] for part, n in zip(features, take, strict=True)])
-    floor = real_test[rng.permutation(len(real_test))[: len(fake)]]
-    figures: dict[str, Any] = {"faces": len(fake), "reference": len(real_train)}
-    figures["frechet"] = metrics.frechet_distance(fake, real_train)
+    count = min(len(fake), len(real_test))
+    some, floor = fake[:count], real_test[rng.permutation(len(real_test))[:count]]
+    figures: dict[str, Any] = {"faces": count, "reference": len(real_train)}
+    figures["frechet"] = metrics.frechet_distance(some, real_train)
     figures["frechet_floor"] = metrics.frechet_distance(floor, real_train)
     figures["frechet_ratio"] = figures["frechet"] / figures["frechet_floor"]
     # No ratio of these two: the floor is 0 but for noise, which is what makes them free of the number of faces.
-    figures["frechet_infinity"] = metrics.frechet_distance_infinity(fake, real_train)
+    figures["frechet_infinity"] = metrics.frechet_distance_infinity(some, real_train)
     figures["frechet_infinity_floor"] = metrics.frechet_distance_infinity(floor, real_train)
-    figures["kid"], figures["kid_std"] = metrics.kernel_distance(fake, real_train)
+    figures["kid"], figures["kid_std"] = metrics.kernel_distance(some, real_train)
     figures["kid_floor"], figures["kid_floor_std"] = metrics.kernel_distance(floor, real_train)
-    others = real_train[rng.permutation(len(real_train))[: len(fake)]]
-    figures["manifold"] = metrics.precision_recall_density_coverage(floor, fake)
+    others = real_train[rng.permutation(len(real_train))[:count]]
+    figures["manifold"] = metrics.precision_recall_density_coverage(floor, some)
     figures["manifold_floor"] = metrics.precision_recall_density_coverage(floor, others)
     figures["emotions"] = {
         emotion: {
-            "kid": metrics.kernel_distance_unbiased(features[k], real_train[train.classes == k]),
-            "kid_floor": metrics.kernel_distance_unbiased(real_test[test.classes == k], real_train[train.classes == k]),
-            "diversity": metrics.diversity(features[k]),
+            "diversity": metrics.diversity(fake[fake_classes == k]),
             "diversity_real": metrics.diversity(real_test[test.classes == k]),
         }
         for k, emotion in enumerate(emotions)
@@ -111,13 +101,10 @@ def distance_figures(
     return figures
 
 
-def inception_figures(
-    inception: Inception, sampler: FaceSampler, emotions: Sequence[str], test: Faces, train: Faces, truncation: float
-) -> dict[str, Any]:
-    """Measure FID and KID as everybody reports them: 50,000 faces in the training set's mix against all of it."""
-    parts = np.bincount(train.classes, minlength=len(emotions)) / len(train.classes)
-    mix = np.ceil(_INCEPTION_FACES * parts).astype(np.int64)
-    drawn, _ = draw_faces(sampler, emotions, mix, truncation)
+def inception_figures(inception: Inception, sampler: FaceSampler, reference: Reference) -> dict[str, Any]:
+    """Measure FID and KID as everybody reports them: 50,000 labelled faces against all training faces."""
+    test, train = reference.faces(reference.emotions(sampler))
+    drawn, _ = draw_labelled(sampler, train, reference.train.emotions, _INCEPTION_FACES)
     real, fake, floor = (inception.features(images) for images in (train.images, drawn, test.images))
     figures: dict[str, Any] = {"features": inception.name, "faces": len(drawn), "reference": len(real)}
     for name, features in (("", fake), ("_floor", floor)):
@@ -140,16 +127,25 @@ def intensity_figures(
 
 
 def face_figures(
-    drawn: NDArray[np.uint8], reference: Reference, judge: str, emotions: tuple[str, ...]
+    people: NDArray[np.uint8],
+    labelled: tuple[NDArray[np.uint8], NDArray[np.int64]],
+    reference: Reference,
+    judge: str,
+    emotions: tuple[str, ...],
 ) -> dict[str, Any]:
-    """Measure people ``[E, people, C, H, W]`` by the judge called ``judge``: ``emotion`` and ``distance``."""
+    """Measure faces by the judge called ``judge``.
+
+    Args:
+        people: uint8 ``[E, people, C, H, W]``, for ``emotion`` in what is returned.
+        labelled: faces uint8 ``[M, C, H, W]`` and their classes ``[M]``, for ``distance``.
+    """
     test, train = reference.faces(emotions)
     real_test, real_train = reference.said(judge, emotions)
-    said = [reference.judges[judge].judge(part) for part in drawn]
-    features = [part for part, _, _ in said]
+    said = [reference.judges[judge].judge(part) for part in people]
+    fake, classes = reference.judges[judge].judge(labelled[0])[0], labelled[1]
     return {
         "emotion": emotion_figures(said, real_test, reference.columns(emotions), test),
-        "distance": distance_figures(features, real_test[0], real_train[0], test, train, emotions),
+        "distance": distance_figures(fake, classes, real_test[0], real_train[0], test, train, emotions),
     }
 
 
@@ -165,9 +161,10 @@ def evaluate(
     sampler: FaceSampler,
     reference: Reference,
     *,
-    truncation: float = 1.0,
+    truncation: float = DEFAULT_TRUNCATION,
     per_emotion: int = 1000,
     embedder: Embedder | None = None,
+    detector: FaceDetector | None = None,
     inception: Inception | None = None,
     quick: bool = False,
     device: str = "cpu",
@@ -176,23 +173,27 @@ def evaluate(
     """Measure weights against real faces; return JSON-able figures.
 
     Args:
+        truncation: of the people and of one of the two trainings of GAN-train; labelled faces always have 1.
         embedder: tells people apart; without one identity is not measured.
+        detector: finds faces; without one that is not measured.
         inception: for FID as others report it; hours without a GPU.
-        quick: leave out what takes minutes: GAN-train, and the nearest training faces.
+        quick: leave out what takes minutes: GAN-train, the nearest training faces, and the detector.
 
     Raises:
         DataError: data and weights do not go together.
     """
     emotions = reference.emotions(sampler)
     test, train = reference.faces(emotions)
-    say(f"drawing {per_emotion:,} faces of each of {len(emotions)} emotions")
-    drawn = draw_people(sampler, emotions, per_emotion, truncation)
+    say(f"drawing {per_emotion:,} faces of each of {len(emotions)} emotions, twice")
+    people = draw_people(sampler, emotions, per_emotion, truncation)
+    labelled = draw_labelled(sampler, train, reference.train.emotions, len(emotions) * per_emotion)
     steps = [draw_people(sampler, emotions, len(_INTENSITY_SEEDS), truncation, level) for level in INTENSITIES]
     figures: dict[str, Any] = {
         "weights": {"name": sampler.name, "sha256": sampler.sha256, "images_seen": sampler.card.get("images_seen")},
         "protocol": {
             "emotions": emotions,
             "faces_per_emotion": per_emotion,
+            "labelled_faces": len(labelled[0]),
             "truncation": truncation,
             "test": {"faces": len(test.images), "sha256": reference.test.sha256},
             "train": {"faces": len(train.images), "sha256": reference.train.sha256},
@@ -205,22 +206,24 @@ def evaluate(
         say(f"judge {name}: emotions, distances, intensity")
         figures["judges"][name] = {
             "card": judge.card,
-            **face_figures(drawn, reference, name, emotions),
+            **face_figures(people, labelled, reference, name, emotions),
             "intensity": intensity_figures(judge, steps, emotions, reference.columns(emotions)),
         }
     if embedder is not None:
         say(f"identity: {embedder.name}")
-        figures["identity"] = identity_figures(embedder, drawn)
+        figures["identity"] = identity_figures(embedder, people)
     if inception is not None:
         say(f"Inception: {_INCEPTION_FACES:,} faces")
-        figures["inception"] = inception_figures(inception, sampler, emotions, test, train, truncation)
+        figures["inception"] = inception_figures(inception, sampler, reference)
     if not quick:
+        if detector is not None:
+            say(f"face detector: {detector.name}")
+            figures["detection"] = detection(detector, people, test.images, test.classes)
         say("nearest training faces")
-        flat_faces = drawn.reshape(-1, *drawn.shape[2:])
-        figures["memorisation"] = memorisation(flat_faces, test.images, train.images)
+        figures["memorisation"] = memorisation(labelled[0], test.images, train.images)
         figures["gan_train"] = gan_train(
             sampler,
-            truncation,
+            sorted({truncation, 1.0}),
             emotions,
             (train.images, train.classes),
             (test.images, test.classes),

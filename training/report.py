@@ -1,4 +1,4 @@
-"""The report on a weight file: ``report.json``, a model card in Markdown, and pictures."""
+"""The report on a weight file: ``report.json`` with all figures, ``report.md`` with the main ones, and pictures."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ import numpy as np
 from model.emotions import EmotionMix
 from model.sampler import FaceRequest, FaceSampler
 from model.sheet import sheet
-from training.card import headline, markdown
 from training.curves import curves
 from training.data.atomic import atomic_file
-from training.evaluate import INTENSITIES, draw_people
+from training.drawing import draw_people
+from training.evaluate import INTENSITIES
+from training.headline import details, emotions_table, figures_table, headline, protocol_text
 from training.neighbours import nearest_training_faces
 from training.reference import Faces
 
 _PEOPLE: Final = range(8)
+_WALL: Final = 48  # neutral faces, seeds 0 and up
+_WALL_COLUMNS: Final = 8
 
 
 def draw_pictures(
@@ -44,6 +47,9 @@ def draw_pictures(
         "grid.png",
         sheet(rows([[face(e, s) for e in emotions] for s in _PEOPLE]), emotions, names),
     )
+    if "neutral" in emotions:
+        wall = rows([[face("neutral", s) for s in range(r, r + _WALL_COLUMNS)] for r in range(0, _WALL, _WALL_COLUMNS)])
+        keep(f"Seeds 0 to {_WALL - 1}, neutral", "wall.png", sheet(wall))
     felt = [emotion for emotion in emotions if emotion != "neutral"]
     steps = [*INTENSITIES, 1.25, 1.5]
     if "neutral" in emotions:
@@ -51,9 +57,9 @@ def draw_pictures(
         keep("Intensity", "intensity.png", sheet(strip, [f"{level:g}" for level in steps], felt))
     half = [[face({a: 0.5, b: 0.5} if a != b else a, 2) for b in felt] for a in felt]
     keep("Mixes of two emotions", "mixes.png", sheet(rows(half), felt, felt))
-    keep("From one person to the next", "interpolation.png", sheet(_interpolation(sampler, emotions)))
+    keep("From one person to the next", "interpolation.png", sheet(_interpolation(sampler, emotions, truncation)))
     if train is not None:
-        people = draw_people(sampler, emotions, 4, truncation)
+        people = draw_people(sampler, emotions, 4, 1.0)  # the truncation at which near-copies are counted
         flat = people.reshape(-1, *people.shape[2:])
         index, _ = nearest_training_faces(flat, train.images)
         pairs = [
@@ -68,16 +74,17 @@ def draw_pictures(
     return shown
 
 
-def _interpolation(sampler: FaceSampler, emotions: Sequence[str], steps: int = 9) -> list[list[Any]]:
+def _interpolation(sampler: FaceSampler, emotions: Sequence[str], truncation: float, steps: int = 9) -> list[list[Any]]:
     """Walk from seed 0 to 1, 1 to 2 ... on the arc between their latents, where normal latents lie (White 2016)."""
+    psi = np.full(steps, truncation, np.float32)
     rows = []
     for seed, emotion in zip(_PEOPLE, emotions, strict=False):
         a, b = (sampler.latent(s) for s in (seed, seed + 1))
         arc = float(np.arccos(np.clip(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)), -1, 1)))
         way = np.linspace(0, 1, steps)[:, None]
         latents = (np.sin((1 - way) * arc) * a + np.sin(way * arc) * b) / np.sin(arc)
-        mix = EmotionMix.parse(emotion, sampler.emotions).vector(sampler.emotions, 1.0)
-        rows.append(list(sampler.draw(latents.astype(np.float32), np.tile(np.asarray(mix, np.float32), (steps, 1)))))
+        mix = np.asarray(EmotionMix.parse(emotion, sampler.emotions).vector(sampler.emotions, 1.0), np.float32)
+        rows.append(list(sampler.draw(latents.astype(np.float32), np.tile(mix, (steps, 1)), psi)))
     return rows
 
 
@@ -89,11 +96,28 @@ def _add_scores(path: Path, figures: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Add the headline figures, by the first judge, to a file of lines, one a snapshot; return them all."""
     seen = figures["weights"]["images_seen"]
     scores = [line for line in _lines(path) if line["images_seen"] != seen]
-    scores.append({"images_seen": seen, **{line.aim.name: line.values[0] for line in headline(figures)}})
+    scores.append({"images_seen": seen, **{line.name: line.generated[0] for line in headline(figures)}})
     scores.sort(key=lambda line: line["images_seen"])
     with atomic_file(path) as file:
         file.write("".join(json.dumps(line) + "\n" for line in scores).encode())
     return scores
+
+
+def report_text(figures: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
+    """Return the report's Markdown: ``pictures`` maps a picture's title to its file, in the order shown."""
+    weights = figures["weights"]
+    return "\n".join(
+        [
+            f"# {weights['name']}: report\n",
+            f"Weights `{weights['sha256'][:16]}`, {weights['images_seen'] or 0:,} images seen. Every figure, with "
+            "intervals, confusions and intensity curves, is in [`report.json`](report.json).\n",
+            figures_table(headline(figures)),
+            protocol_text(figures),
+            figures_table(details(figures)),
+            emotions_table(figures),
+            *(f"## {title}\n\n![{title}]({file})\n" for title, file in pictures.items()),
+        ]
+    )
 
 
 def write_report(
@@ -104,7 +128,7 @@ def write_report(
     train: Faces | None = None,
     run: Path | None = None,
 ) -> Path:
-    """Write ``report.json``, ``report.md`` and the pictures into the folder ``out``; return the card.
+    """Write ``report.json``, ``report.md`` and the pictures into the folder ``out``; return the path of ``report.md``.
 
     Args:
         train: real faces, for the picture of nearest neighbours; it shows training faces, so mind where it goes.
@@ -119,7 +143,7 @@ def write_report(
         pictures["The run"] = "curves.png"
     for name, content in (
         ("report.json", json.dumps(figures, indent=1, sort_keys=True)),
-        ("report.md", markdown(figures, pictures)),
+        ("report.md", report_text(figures, pictures)),
     ):
         with atomic_file(out / name) as file:
             file.write(content.encode())

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from model.generator import Generator, GeneratorConfig
+from model.sampler import DEFAULT_TRUNCATION
 from model.weights import save_weights
 from tests.cli.running import in_process
 from tests.training.conftest import EMOTIONS, pack_faces
@@ -31,16 +32,20 @@ def test_weights_get_a_report(folder):
     judges = ("--judge", folder / "judge.safetensors")
     data = ("--data", folder / "test.zip", "--train", folder / "train.zip")
     out = folder / "report"
-    result = in_process("evaluate", folder / "w.safetensors", *data, *judges, "--quick", "--faces", 20, "--out", out)
+    asked = (*data, *judges, "--quick", "--faces", 20, "--out", out)
+    result = in_process("evaluate", folder / "w.safetensors", *asked, "--card", folder / "w.md")
     assert result.exit_code == 0, result.output
     assert "emotion accuracy, balanced: 0." in result.stdout
     figures = json.loads((out / "report.json").read_text())
     assert figures["protocol"]["faces_per_emotion"] == 20
-    assert figures["protocol"]["truncation"] == 0.95
+    assert figures["protocol"]["truncation"] == DEFAULT_TRUNCATION
     assert "judge" in figures["judges"]
     assert (out / "report.md").read_text().startswith("# w: report")
-    asked = (*data, *judges, "--quick", "--faces", 20, "--out", out, "--json")
-    assert json.loads(in_process("evaluate", folder / "w.safetensors", *asked).stdout) == figures
+    assert (folder / "w.md").read_text().startswith("# w: model card")
+    assert (folder / "w.png").is_file()
+    told = in_process("evaluate", folder / "w.safetensors", *asked, "--json", "--truncation", 0.5).stdout
+    assert json.loads(told)["protocol"]["truncation"] == 0.5
+    assert json.loads(told) == json.loads((out / "report.json").read_text())
 
 
 @pytest.mark.parametrize(
