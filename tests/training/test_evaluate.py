@@ -195,7 +195,7 @@ def test_gan_train_tells_what_faces_of_each_truncation_teach(real):
 def test_labelled_faces_have_the_label_vectors_of_training_faces_and_a_seed_each(real):
     """A stand-in sampler tells what it was asked to draw."""
     train = Faces.of(real[1], EMOTIONS)
-    told = {}
+    told: dict[str, np.ndarray] = {}
 
     class Listener(_Album):
         def draw(self, latents, emotions, truncation=None):
