@@ -1,6 +1,6 @@
 """Train recipes on the same data for the same minutes, and show what comes of them on the way.
 
-    .venv/bin/python benchmarks/recipes.py --data train.zip --test test.zip --minutes 20 --points 4 dense dcgan hinge
+    .venv/bin/python benchmarks/recipes.py --data train.zip --test test.zip --minutes 20 dense dcgan hinge fer48
 
 Each recipe is trained in as many slices as there are points; after each slice its newest weights are judged, which does
 not count as training. ``--out`` then holds a run for each recipe, in it ``points.jsonl`` (a line for each judged
@@ -29,7 +29,7 @@ import torch
 
 from model import FaceSampler
 from model.sampler import DEFAULT_TRUNCATION, choose_device
-from model.weights import load_generator
+from model.weights import read_weights
 from training.curves import comparison
 from training.data.atomic import atomic_file
 from training.data.packed import load_packed
@@ -88,7 +88,7 @@ class Bench:
     def knows(self, point: Point, out: Path) -> bool:
         """Tell whether ``point`` has all that is asked for, or the weights in ``out`` to measure it by."""
         path = out / point["weights"]
-        return not self.lacks(point) or (path.exists() and load_generator(path)[2] == point["sha256"])
+        return not self.lacks(point) or (path.exists() and read_weights(path).sha256 == point["sha256"])
 
     def measure(self, weights: Path, point: Point) -> Point:
         """Return ``point`` with the figures of ``weights`` that it lacks."""
@@ -120,7 +120,7 @@ class Bench:
 def snapshots(out: Path, recipe: Recipe) -> list[tuple[float, Path]]:
     """Return the weights in a run's folder with the minutes that each was trained for, in this order."""
     files = out.glob(f"{recipe.name}-*.safetensors")
-    return sorted((float(load_generator(path)[1]["training_minutes"]), path) for path in files)
+    return sorted((float(read_weights(path).card["training_minutes"]), path) for path in files)
 
 
 def judged(out: Path) -> list[Point]:
@@ -142,10 +142,11 @@ def point_at(target: float, slice_: float, recipe: Recipe, out: Path, bench: Ben
     else:
         there = snapshots(out, recipe)
         minutes, path = ([pair for pair in there if pair[0] <= target] or there[:1])[-1]
-        _, card, sha256 = load_generator(path)
-        seen = {"minutes": minutes, "images_seen": card["images_seen"], "weights": path.name, "sha256": sha256}
+        weights = read_weights(path)
+        seen = {"minutes": minutes, "images_seen": weights.card["images_seen"]}
+        seen |= {"weights": path.name, "sha256": weights.sha256}
         new = {"recipe": recipe.name, **seen, "protocol": bench.protocol}
-        point = next((one for one in own if one["sha256"] == sha256), new)
+        point = next((one for one in own if one["sha256"] == weights.sha256), new)
     if bench.lacks(point):
         points = [one for one in points if one is not point]
         point = bench.measure(out / point["weights"], point)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from emoface.fail import fail
+from emoface.fail import fail, need_torch
 from emoface.options import Device, Json, Weights, progress
+
+if TYPE_CHECKING:
+    from model import FaceSampler
+    from training.export.agreement import Jury
+    from training.export.plan import Plan
 
 
 def dataset(
@@ -35,7 +40,7 @@ def dataset(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the first person; the next ones follow.")] = 0,
     truncation: Annotated[
-        float | None, typer.Option(help="0 is the average person, 1 the full variety of people. [default: 0.95]")
+        float | None, typer.Option(help="0 is the average person, 1 the full variety of people. [default: 0.8]")
     ] = None,
     size: Annotated[int | None, typer.Option(help="Pixels a side; the model's own by default.")] = None,
     picture: Annotated[str, typer.Option(help="png, webp, jpg or avif.")] = "png",
@@ -67,12 +72,10 @@ def dataset(
     from model.emotions import read_mix
     from model.sampler import DEFAULT_TRUNCATION
     from training.data.errors import DataError
-    from training.export.agreement import Jury
     from training.export.export import export
     from training.export.formats import layout_of
     from training.export.formats.layout import Picture
     from training.export.plan import make_plan
-    from training.judge import Judge, JudgeError, shipped_judges
 
     try:
         layout = layout_of(format)
@@ -96,8 +99,7 @@ def dataset(
         )
         jury = None
         if min_agreement is not None:
-            judges = {path.stem: Judge.load(path, sampler.device) for path in judge or shipped_judges()}
-            jury = Jury(judges, sampler, plan.classes)
+            jury = _jury(judge, sampler, plan)
         elif judge:
             fail("a judge is asked where --min-agreement says how much to keep; give both, or neither.")
         with progress() as bar:
@@ -112,12 +114,24 @@ def dataset(
                 least=min_agreement or 0.0,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
-    except (DataError, JudgeError, WeightsError, ValueError) as error:
+    except (DataError, WeightsError, ValueError) as error:
         fail(error)
     except (KeyboardInterrupt, SystemExit) as stopped:
         typer.echo(f"emoface: stopped; the same command goes on with {out}.", err=True)
         raise typer.Exit(130 if isinstance(stopped, KeyboardInterrupt) else _code(stopped)) from None
     typer.echo(json.dumps(summary) if as_json else _told(out, format, summary))
+
+
+def _jury(judges: list[Path] | None, sampler: FaceSampler, plan: Plan) -> Jury:
+    need_torch("--min-agreement")
+    from training.export.agreement import Jury
+    from training.judge import Judge, JudgeError, shipped_judges
+
+    try:
+        loaded = {path.stem: Judge.load(path, sampler.device) for path in judges or shipped_judges()}
+    except JudgeError as error:
+        fail(error)
+    return Jury(loaded, sampler, plan.classes)
 
 
 def _numbers(text: str, option: str) -> list[float]:

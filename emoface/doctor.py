@@ -8,6 +8,7 @@ import platform
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -102,7 +103,7 @@ def _software() -> Check:
             found[name] = number
     told = ", ".join(f"{name} {number}" for name, number in found.items())
     if "openvino" not in found:
-        mend = "pip install openvino: without it torch draws on CPUs, which takes several times as long."
+        mend = "pip install openvino: without it only PyTorch can draw on CPUs, which takes several times as long."
         return Check("software", "note", told, mend, found)
     return Check("software", "fine", told, None, found)
 
@@ -149,6 +150,12 @@ def _cores() -> Check:
 
 
 def _gpu() -> Check:
+    there = bool(shutil.which("nvidia-smi")) or Path("/dev/nvidia0").exists()
+    if find_spec("torch") is None:
+        if there:
+            mend = "pip install torch: without PyTorch only CPUs draw."
+            return Check("gpu", "note", "an NVIDIA GPU is here, and PyTorch is not installed", mend, {"gpus": []})
+        return Check("gpu", "fine", "none, and none is needed: CPUs draw, without PyTorch", None, {"gpus": []})
     import torch
 
     if torch.cuda.is_available():
@@ -157,7 +164,7 @@ def _gpu() -> Check:
         told = ", ".join(f"{gpu.name} with {gpu.total_memory / 2**30:.0f} GiB" for gpu in found)
         return Check("gpu", "fine", told, None, {"gpus": gpus, "cuda": torch.version.cuda})
     data: dict[str, Any] = {"gpus": [], "cuda": torch.version.cuda}
-    if shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists():
+    if there:
         mend = f"Install a driver that knows CUDA {torch.version.cuda}; in a container, start it with --gpus all."
         return Check("gpu", "note", "an NVIDIA GPU is here, and torch cannot use it", mend, data)
     return Check("gpu", "fine", "none, and none is needed: CPUs draw", None, data)
@@ -165,12 +172,17 @@ def _gpu() -> Check:
 
 def _drawing(settings: Settings, seconds: float) -> Iterator[Check]:
     """Put the weights onto the device as the service would, and draw."""
+    from model import WeightsError
     from model.speed import measure_speed
     from service.app import load_sampler
 
     try:
         sampler = load_sampler(settings)
         speed = measure_speed(sampler, seconds)
+    except WeightsError as error:
+        mend = "Install what the sentence names, or name other weights with --weights or EMOFACE_WEIGHTS."
+        yield Check("device", "wrong", str(error), mend, {"device": settings.device})
+        return
     except (RuntimeError, ValueError) as error:
         mend = "Choose another device with --device or EMOFACE_DEVICE; cpu is always there."
         yield Check("device", "wrong", str(error).partition("\n")[0], mend, {"device": settings.device})
@@ -195,12 +207,12 @@ def _device(sampler: FaceSampler) -> Check:
 
 def _has_bfloat16(device: str) -> bool:
     """Tell whether the hardware computes bfloat16 itself."""
-    import torch
-
     if device != "cpu":
+        import torch
+
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     try:
-        from model.graph import CORE
+        from model.inference.openvino_graph import CORE
     except ImportError:
         return False
     return "BF16" in CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from emoface.fail import fail
+from emoface.fail import fail, need_torch
 from emoface.options import Json, progress
 
 Data = Annotated[Path, typer.Option("--data", help="Packed zip of real faces that no training has seen.")]
@@ -24,7 +24,7 @@ def evaluate(
     ] = None,
     truncation: Annotated[
         float | None,
-        typer.Option(min=0.0, max=1.0, help="Of the faces that answer requests. [default: 0.95]"),
+        typer.Option(min=0.0, max=1.0, help="Of the faces that answer requests. [default: 0.8]"),
     ] = None,
     faces: Annotated[int, typer.Option(min=20, help="Faces of each emotion.")] = 1000,
     run: Annotated[Path | None, typer.Option(help="Folder of the run that made the weights, for its curves.")] = None,
@@ -44,6 +44,7 @@ def evaluate(
 
     Example: `emoface evaluate weights/fer48.safetensors --data test.zip --train train.zip --out report`
     """
+    need_torch("evaluation")
     from model import FaceSampler, WeightsError
     from model.sampler import DEFAULT_TRUNCATION, choose_device
     from training.card import write_card
@@ -116,6 +117,7 @@ def judge(
 
     Example: `emoface judge --train train.zip --data test.zip --out judge-a.safetensors`
     """
+    need_torch("training a judge")
     from model.sampler import choose_device
     from training.data.errors import DataError
     from training.data.packed import load_packed

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from emoface.fail import fail
+from emoface.fail import fail, need_torch
 from emoface.options import Json, Weights, progress
 
 
@@ -29,10 +29,12 @@ def export(
 ) -> None:
     """Write the generator as one file that runs without emoface; it is run and compared before it is written.
 
-    It takes `latent` and `emotion` (float32, any number of rows) and gives `face` (uint8, rows of pixels).
+    It takes `latent`, `emotion` and `truncation` (float32, any number of rows) and gives `face` (uint8, rows of
+    pixels).
 
     Example: `emoface export onnx fer48.onnx`
     """
+    need_torch("export")
     from model import WeightsError, default_weights
     from model.export import TOLERANCE, ExportError, export_weights
 

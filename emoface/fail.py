@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Final, NoReturn
 
 import typer
@@ -18,3 +19,9 @@ def fail(sentence: object, code: int = FAILED) -> NoReturn:
     """Print one sentence to standard error and exit with ``code``."""
     typer.echo(f"emoface: {sentence}", err=True)
     raise typer.Exit(code)
+
+
+def need_torch(what: str) -> None:
+    """Fail with one sentence unless PyTorch is installed; ``what`` needs it ("training", "--min-agreement")."""
+    if find_spec("torch") is None:
+        fail(f"{what} needs PyTorch, which is not installed ('pip install torch'); drawing on a CPU does not need it.")

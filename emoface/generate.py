@@ -89,7 +89,7 @@ def generate(
     ] = None,
     intensity: Annotated[float, typer.Option(help="0 is neutral, 1 the emotion, up to 1.5.")] = 1.0,
     truncation: Annotated[
-        float | None, typer.Option(help="0 is the average person, 1 the full variety of people. [default: 0.95]")
+        float | None, typer.Option(help="0 is the average person, 1 the full variety of people. [default: 0.8]")
     ] = None,
     size: Annotated[
         int | None, typer.Option(min=1, max=LARGEST, help="Pixels a side of a face; the model's own by default.")

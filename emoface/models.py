@@ -43,23 +43,24 @@ def describe_weights(path: Path) -> dict[str, Any]:
     """
     from model.emotions import aliases_of
     from model.provenance import model_tag
-    from model.weights import load_generator
+    from model.weights import read_weights
 
-    generator, card, sha256 = load_generator(path)
+    weights = read_weights(path)
+    config = weights.config
     beside = path.with_suffix(".md")
     return {
         "name": path.stem,
-        "tag": model_tag(path.stem, sha256),
-        "sha256": sha256,
+        "tag": model_tag(path.stem, weights.sha256),
+        "sha256": weights.sha256,
         "file": str(path.resolve()),
         "bytes": path.stat().st_size,
-        "emotions": list(generator.config.emotions),
-        "aliases": {name: aliases_of(name) for name in generator.config.emotions},
-        "resolution": generator.config.resolution,
-        "channels": generator.config.channels,
-        "architecture": generator.config.architecture,
-        "parameters": sum(parameter.numel() for parameter in generator.parameters()),
-        "card": card,
+        "emotions": list(config.emotions),
+        "aliases": {name: aliases_of(name) for name in config.emotions},
+        "resolution": config.resolution,
+        "channels": config.channels,
+        "architecture": config.architecture,
+        "parameters": weights.parameters,
+        "card": weights.card,
         "card_file": str(beside.resolve()) if beside.is_file() else None,
     }
 

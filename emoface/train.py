@@ -9,12 +9,12 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from emoface.fail import fail
+from emoface.fail import fail, need_torch
 from emoface.options import Json
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe that ships (hinge) or a .toml file.")] = "hinge",
+    recipe: Annotated[str, typer.Argument(help="A recipe that ships (fer48) or a .toml file.")] = "fer48",
     data: Annotated[Path | None, typer.Option(help="The packed zip that `emoface prepare` wrote.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; a run there is gone on with.")] = None,
     minutes: Annotated[
@@ -36,9 +36,10 @@ def train(
 ) -> None:
     """Train weights by a recipe, from the start or from where the run in --out stopped.
 
-    Examples: `emoface train hinge --describe`, `emoface train hinge --data train.zip --out runs/first --minutes 60`,
-    `torchrun --nproc-per-node 4 -m emoface train hinge --data train.zip --out runs/first`
+    Examples: `emoface train fer48 --describe`, `emoface train fer48 --data train.zip --out runs/first --minutes 60`,
+    `torchrun --nproc-per-node 4 -m emoface train fer48 --data train.zip --out runs/first`
     """
+    need_torch("training")
     from training.distributed import ElsewhereError, is_first
     from training.recipe import RecipeError, load_recipe
 

@@ -1,7 +1,7 @@
 """The generator as one file that runs without this code: ONNX for ONNX Runtime, TorchScript for libtorch.
 
-Latents and emotion vectors go in, and faces come out as they are shown. Whoever asks makes the latent of
-a seed (:mod:`model.seeds`) and the vector of an emotion (:meth:`model.EmotionMix.vector`).
+Latents, emotion vectors and truncations go in, and faces come out as they are shown. The caller makes the latent of a
+seed (:mod:`model.seeds`) and the vector of an emotion (:meth:`model.EmotionMix.vector`).
 """
 
 from __future__ import annotations
@@ -21,10 +21,13 @@ from torch import Tensor, nn
 
 from model.emotions import NEUTRAL, EmotionMix
 from model.files import write_whole
-from model.generator import AnyGenerator, Floats, GeneratorConfig, trial_inputs
+from model.inference.base import Floats, trial_inputs
+from model.networks.base import Generator
+from model.networks.checkpoint import generator_of
+from model.networks.configs import GeneratorConfig
 from model.provenance import model_tag
 from model.sampler import MAX_INTENSITY, FaceSampler
-from model.weights import load_generator
+from model.weights import read_weights
 
 FORMATS: Final = ("onnx", "torchscript")
 #: Grey levels by which an exported file's pixels may differ: as much as two hosts may, so that its faces are verified.
@@ -32,7 +35,7 @@ TOLERANCE: Final = 2
 #: The name under which a TorchScript archive carries what an ONNX file has in its metadata.
 EXTRA_FILE: Final = "emoface.json"
 
-_Draw = Callable[[Floats, Floats], NDArray[np.uint8]]
+_Draw = Callable[[Floats, Floats, Floats], NDArray[np.uint8]]
 
 
 class ExportError(RuntimeError):
@@ -52,13 +55,13 @@ class Exported:
 class _Drawing(nn.Module):
     """A generator, and its faces as they are shown."""
 
-    def __init__(self, generator: AnyGenerator) -> None:
+    def __init__(self, generator: Generator) -> None:
         super().__init__()
         self.generator = generator
 
-    def forward(self, latent: Tensor, emotion: Tensor) -> Tensor:
+    def forward(self, latent: Tensor, emotion: Tensor, truncation: Tensor) -> Tensor:
         """Draw uint8 ``[N, resolution, resolution, channels]``, 0 black..255 white."""
-        images: Tensor = self.generator(latent, emotion)
+        images: Tensor = self.generator(latent, emotion, truncation)
         grey = images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
         return grey.permute(0, 2, 3, 1).contiguous()
 
@@ -66,9 +69,10 @@ class _Drawing(nn.Module):
 def export_weights(weights: Path, format: str, out: Path) -> Exported:
     """Write a weight file's generator to ``out``, once the written bytes were run and drew the sampler's faces.
 
-    The file takes ``latent``, float32 ``[N, latent_dim]``, and ``emotion``, float32 ``[N, len(emotions)]``, each row of
-    which sums to 1, and gives ``face``, uint8 ``[N, resolution, resolution, channels]``, for any ``N``. It computes in
-    float32, and says which weights it is of and what its emotions are, in their order.
+    The file takes ``latent``, float32 ``[N, latent_dim]``, ``emotion``, float32 ``[N, len(emotions)]``, each row of
+    which sums to 1, and ``truncation``, float32 ``[N]`` from 0 to 1, and gives ``face``, uint8 ``[N, resolution,
+    resolution, channels]``, for any ``N``. It computes in float32, and its metadata name the weights and the emotions
+    in their order.
 
     Args:
         weights: a weight file.
@@ -83,10 +87,11 @@ def export_weights(weights: Path, format: str, out: Path) -> Exported:
     """
     if format not in FORMATS:
         raise ValueError(f"unknown format {format!r} of exports; known: {', '.join(FORMATS)}.")
-    generator, _, sha256 = load_generator(weights)
+    file = read_weights(weights)
+    generator = generator_of(file)
     about = {
-        "model": model_tag(weights.stem, sha256),
-        "sha256": sha256,
+        "model": model_tag(weights.stem, file.sha256),
+        "sha256": file.sha256,
         "emotions": json.dumps(generator.config.emotions),
     }
     write, run = {"onnx": (_onnx, _run_onnx), "torchscript": (_torchscript, _run_torchscript)}[format]
@@ -104,9 +109,9 @@ def export_weights(weights: Path, format: str, out: Path) -> Exported:
 def _compared(draw: _Draw, size: int, sampler: FaceSampler) -> Exported:
     """Draw batches of several sizes with both, and say how far apart they are."""
     differences = []
-    for latents, emotions in _trials(sampler):
-        drawn = draw(latents, emotions)
-        expected = sampler.draw(latents, emotions)
+    for inputs in _trials(sampler):
+        drawn = draw(*inputs)
+        expected = sampler.draw(*inputs)
         if (drawn.shape, drawn.dtype) != (expected.shape, expected.dtype):
             raise ExportError(f"the exported file gives {drawn.dtype} {drawn.shape}, not uint8 {expected.shape}.")
         differences.append(np.abs(drawn.astype(np.int16) - expected))
@@ -114,8 +119,8 @@ def _compared(draw: _Draw, size: int, sampler: FaceSampler) -> Exported:
     return Exported(size, len(pixels), int(pixels.max()), float(np.mean(pixels > 0)))
 
 
-def _trials(sampler: FaceSampler) -> Iterator[tuple[Floats, Floats]]:
-    """Give latents and emotions: of nobody, in batches of several sizes, and of seeds, as intense as they may be."""
+def _trials(sampler: FaceSampler) -> Iterator[tuple[Floats, Floats, Floats]]:
+    """Yield inputs: random ones in batches of several sizes, and those of seeds at the highest intensity."""
     config = sampler.config
     for count in (1, 3, 8):
         yield trial_inputs(config, count)
@@ -126,12 +131,11 @@ def _trials(sampler: FaceSampler) -> Iterator[tuple[Floats, Floats]]:
         for intensity in intensities
     ]
     latents = np.stack([sampler.latent(seed) for seed in range(len(vectors))])
-    yield latents, np.stack(vectors)
+    yield latents, np.stack(vectors), np.linspace(0, 1, len(vectors), dtype=np.float32)
 
 
-def _examples(config: GeneratorConfig) -> tuple[Tensor, Tensor]:
-    latents, emotions = trial_inputs(config, 2)
-    return torch.from_numpy(latents), torch.from_numpy(emotions)
+def _examples(config: GeneratorConfig) -> tuple[Tensor, ...]:
+    return tuple(torch.from_numpy(rows) for rows in trial_inputs(config, 2))
 
 
 # ---- ONNX ----
@@ -152,9 +156,9 @@ def _onnx(drawing: nn.Module, config: GeneratorConfig, about: Mapping[str, str])
         program = torch.onnx.export(
             drawing,
             _examples(config),
-            input_names=["latent", "emotion"],
+            input_names=["latent", "emotion", "truncation"],
             output_names=["face"],
-            dynamic_shapes=(batch, batch),
+            dynamic_shapes=(batch, batch, batch),
             dynamo=True,
             verbose=False,
         )
@@ -171,8 +175,8 @@ def _run_onnx(content: bytes) -> _Draw:
 
     session: Any = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
 
-    def draw(latents: Floats, emotions: Floats) -> NDArray[np.uint8]:
-        (faces,) = session.run(["face"], {"latent": latents, "emotion": emotions})
+    def draw(latents: Floats, emotions: Floats, truncations: Floats) -> NDArray[np.uint8]:
+        (faces,) = session.run(["face"], {"latent": latents, "emotion": emotions, "truncation": truncations})
         return np.asarray(faces)
 
     return draw
@@ -198,8 +202,8 @@ def _run_torchscript(content: bytes) -> _Draw:
         script = jit.load(io.BytesIO(content), map_location="cpu")
 
     @torch.inference_mode()
-    def draw(latents: Floats, emotions: Floats) -> NDArray[np.uint8]:
-        faces: NDArray[np.uint8] = script(torch.from_numpy(latents), torch.from_numpy(emotions)).numpy()
+    def draw(*inputs: Floats) -> NDArray[np.uint8]:
+        faces: NDArray[np.uint8] = script(*(torch.from_numpy(rows) for rows in inputs)).numpy()
         return faces
 
     return draw

@@ -1,6 +1,6 @@
-"""The one way from (emotion mix, seed, truncation) to a face.
+"""The one way from (emotion mix, seed, truncation) to a face. Needs no torch where a CPU draws with OpenVINO.
 
-The service, the command line, the evaluator and the exporter all come through here.
+The service, the command line, the evaluator and the exporter all draw through here.
 """
 
 from __future__ import annotations
@@ -8,40 +8,30 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from model.cores import usable_cores
 from model.emotions import EmotionMix
-from model.generator import AnyGenerator, Floats, Generator, trial_inputs
-from model.people import People
-from model.seeds import canonical_seed
-from model.weights import default_weights, load_generator
+from model.inference.base import PRECISIONS, Floats, Renderer
+from model.networks.configs import GeneratorConfig, StyleGeneratorConfig
+from model.seeds import canonical_seed, latent
+from model.weights import WeightFile, WeightsError, default_weights, read_weights
 
 if TYPE_CHECKING:
-    from model.captured import CapturedGenerator
-    from model.compiled import CompiledGenerator
+    from model.networks.base import Generator
 
 log = logging.getLogger(__name__)
 
 MAX_INTENSITY: Final = 1.5
-# The weights that ship show emotions best without losing variety here; measured by `emoface evaluate`, see their card.
-DEFAULT_TRUNCATION: Final = 0.95
-# How many faces are drawn at a time. Torch gets one fixed shape, in which a face's sums run in the same order whatever
-# company it is in: a smaller one wastes less on a lone request, a larger one is faster for many. The GPU's is a guess
-# until one is measured. OpenVINO takes as many as there are: a core of a CPU gains little beyond 8, and answers later
-# (2.2, 2.1 and 2.0 ms a face at 1, 4 and 8).
-_BATCH: Final = {"cpu": 4, "cuda": 64}
-_A_CORE: Final = 8
-_CALLERS: Final = 8  # more would rather wait for Python's lock than for a core
-
-#: What a sampler can compute in.
-PRECISIONS: Final = ("float32", "bfloat16")
+# Chosen by eye for people who look: most faces are plausible here. What other values cost: weights/fer48.md.
+DEFAULT_TRUNCATION: Final = 0.8
+_KEPT: Final = 4096  # latents of seeds asked for lately; 3 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +45,7 @@ class FaceRequest:
     mix: EmotionMix
     seed: int | str  # 0..MAX_SEED, or a string of 1..256 characters; made canonical
     intensity: float = 1.0  # 0 (neutral)..MAX_INTENSITY; 1 is the mix itself
-    truncation: float = DEFAULT_TRUNCATION  # 0 (the average person)..1 (the full variety)
+    truncation: float = DEFAULT_TRUNCATION  # psi: 0 (the average person)..1 (the full variety of people)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", canonical_seed(self.seed))
@@ -72,21 +62,20 @@ class FaceRequest:
 def choose_device(device: str) -> str:
     """Return ``device`` once it is known to work; ``auto`` is the GPU where there is one, else the CPU.
 
+    Without torch there is only the CPU.
+
     Raises:
         ValueError: there is no such device, or it has no memory left; one sentence.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        if torch.device(device).type not in _BATCH:
-            raise RuntimeError("not one of cpu, cuda, cuda:N")
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0].rstrip(".")
-        raise ValueError(
-            f"device {device!r} is not available ({reason}); use 'cpu', or 'auto' to take what there is."
-        ) from error
-    return device
+    if device == "cpu":
+        return device
+    if find_spec("torch") is None:
+        if device == "auto":
+            return "cpu"
+        raise ValueError(f"device {device!r} needs PyTorch, which is not installed: 'pip install torch', or use 'cpu'.")
+    from model.inference.torch_renderer import usable_device
+
+    return usable_device(device)
 
 
 class FaceSampler:
@@ -95,37 +84,36 @@ class FaceSampler:
     >>> sampler = FaceSampler.load()
     >>> happy = EmotionMix.parse("happy", sampler.emotions)
     >>> face = sampler.sample([FaceRequest(happy, seed=7)])[0]
+
+    Args:
+        source: a weight file that has been read, or a generator of torch's.
+        device: ``cpu``, ``cuda`` or ``cuda:N``; known to work (:func:`choose_device`).
+        batch_size, precision, threads: as for :meth:`load`.
+        card, sha256, name: what is known of a generator that comes from no file.
     """
 
     def __init__(
         self,
-        generator: AnyGenerator,
+        source: WeightFile | Generator,
         *,
-        card: dict[str, Any] | None = None,
-        sha256: str = "",
-        name: str = "",
         device: str = "cpu",
         batch_size: int | None = None,
         precision: str = "float32",
         threads: int | None = None,
+        card: dict[str, Any] | None = None,
+        sha256: str = "",
+        name: str = "",
     ) -> None:
         if precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}.")
         self.device = device
         self.precision = precision
-        self.card = card or {}
-        self.sha256 = sha256
-        self.name = name
-        self.config = generator.config
-        self._people = People(generator)
-        self._generator = generator.eval().to(device).to(memory_format=torch.channels_last)
-        self._batch_size = batch_size or _BATCH[torch.device(device).type]
-        self._captured = self._capture() if device != "cpu" else None
-        self._compiled: CompiledGenerator | None = None
-        self._cores = threads or usable_cores()
-        if device == "cpu" and isinstance(generator, Generator):
-            self._compiled = _compile(generator, precision, self._cores, min(_A_CORE, batch_size or _A_CORE))
-            self._batch_size = batch_size or (_A_CORE if self._compiled else self._batch_size)
+        self.config: GeneratorConfig = source.config
+        if isinstance(source, WeightFile):
+            card, sha256, name = source.card, source.sha256, source.path.stem
+        self.card, self.sha256, self.name = card or {}, sha256, name
+        self._latent = lru_cache(_KEPT)(partial(_frozen_latent, size=self.config.latent_dim))
+        self._render = _renderer(source, device, precision, threads or usable_cores(), batch_size)
 
     @classmethod
     def load(
@@ -140,38 +128,30 @@ class FaceSampler:
         """Load a weight file onto ``device``: ``auto`` (the GPU where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
 
         ``precision`` is that of the arithmetic, ``float32`` or ``bfloat16``: the latter is faster on hardware that has
-        it, and its faces differ from the former's by some grey levels. Up to ``batch_size`` faces are computed at a
-        time, on a CPU by each core. There, ``threads`` cores draw, by default all that this process may use; no bit
-        depends on it.
+        it, and its faces differ from the former's by some grey levels. Callers are told to ask for ``batch_size`` faces
+        at a time. On a CPU ``threads`` cores draw, by default all that this process may use; no bit depends on it.
 
         Raises:
-            WeightsError: the file cannot be used.
+            WeightsError: the file cannot be used, or drawing with it needs torch, which is not installed.
             ValueError: the device is not there, or there is no such precision.
         """
-        path = Path(path) if path is not None else default_weights()
-        device = choose_device(device)
-        generator, card, sha256 = load_generator(path)
-        return cls(
-            generator,
-            card=card,
-            sha256=sha256,
-            name=path.stem,
-            device=device,
-            batch_size=batch_size,
-            precision=precision,
-            threads=threads,
-        )
+        file = read_weights(path if path is not None else default_weights())
+        return cls(file, device=choose_device(device), batch_size=batch_size, precision=precision, threads=threads)
+
+    @property
+    def runtime(self) -> str:
+        """The package that draws, as pip calls it: ``openvino`` or ``torch``. Its version may decide a grey level."""
+        return self._render.runtime
 
     @property
     def batch_size(self) -> int:
         """How many faces are best asked for at a time."""
-        return self._batch_size
+        return self._render.batch_size
 
     @property
     def callers(self) -> int:
-        """How many threads may call :meth:`sample` at once, and get more out of the device than one does."""
-        # One more than there are cores: a core need not wait for Python to prepare what it draws next.
-        return min(_CALLERS, self._cores + 1) if self._compiled is not None else 1
+        """How many threads may draw at once."""
+        return self._render.max_concurrency
 
     @property
     def emotions(self) -> tuple[str, ...]:
@@ -190,8 +170,8 @@ class FaceSampler:
 
     @property
     def gpu_bytes(self) -> int:
-        """Bytes of the GPU's memory that are taken for this process; 0 on a CPU."""
-        return int(torch.cuda.memory_reserved(self.device)) if self.device.startswith("cuda") else 0
+        """Bytes of the GPU's memory that this process has taken; 0 on a CPU."""
+        return int(getattr(self._render, "gpu_bytes", 0))
 
     def sample(self, requests: Sequence[FaceRequest]) -> NDArray[np.uint8]:
         """Draw one face a request: uint8 ``[n, resolution, resolution, channels]``, 0 black..255 white.
@@ -203,99 +183,73 @@ class FaceSampler:
         """
         latents = np.zeros((len(requests), self.config.latent_dim), np.float32)
         emotions = np.zeros((len(requests), len(self.emotions)), np.float32)
+        truncations = np.array([request.truncation for request in requests], np.float32)
         for row, request in enumerate(requests):
-            latents[row] = self._people.latent(request.seed)
+            latents[row] = self._latent(request.seed)
             emotions[row] = request.mix.vector(self.emotions, request.intensity)
-        return self.draw(latents, emotions, np.array([request.truncation for request in requests], np.float32))
+        return self._render(latents, emotions, truncations)
 
     def latent(self, seed: int | str) -> Floats:
-        """Return the latent of a seed, float32 ``[latent_dim]``: what :meth:`draw` takes, at truncation 1.
+        """Return the latent of a seed, float32 ``[latent_dim]``, as :meth:`draw` takes it.
 
         Raises:
             ValueError: the seed is out of its range; one sentence.
         """
-        return self._people.latent(canonical_seed(seed)).copy()
+        return self._latent(canonical_seed(seed)).copy()
 
-    def draw(self, latents: Floats, emotions: Floats, truncation: Floats | None = None) -> NDArray[np.uint8]:
-        """Draw faces that no seed has, on the way from one person to another say; otherwise as :meth:`sample`.
+    def draw(self, latents: Floats, emotions: Floats, truncations: Floats | None = None) -> NDArray[np.uint8]:
+        """Draw faces of latents that no seed has, between two people for example; otherwise as :meth:`sample`.
 
-        ``latents`` is float32 ``[n, latent_dim]``, standard normal; ``emotions`` float32 ``[n, len(emotions)]``;
-        ``truncation`` float32 ``[n]``, 0..1, None is 1 for every face.
-
-        Where the device is out of memory, ``batch_size`` is halved from then on. Another shape may round a level
-        differently, so it is part of what a face's bytes depend on.
+        Args:
+            latents: float32 ``[n, latent_dim]``, standard normal.
+            emotions: float32 ``[n, len(emotions)]``.
+            truncations: float32 ``[n]``, 0 to 1; 1 for all where it is None.
 
         Raises:
-            torch.OutOfMemoryError: not even one face fits.
+            torch.OutOfMemoryError: the device has no memory for even one face.
         """
-        if truncation is not None:
-            latents = latents * truncation[:, None]
-        if self._compiled is not None:
-            return self._compiled(latents, emotions)
-        faces = np.empty((len(latents), self.resolution, self.resolution, self.channels), np.uint8)
-        start = 0
-        while start < len(latents):
-            part = slice(start, start + self.batch_size)
-            try:
-                faces[part] = self._draw(latents[part], emotions[part])
-            except (torch.OutOfMemoryError, MemoryError):
-                # What was captured has its memory already.
-                if self._captured is not None or self.batch_size == 1:
-                    raise
-                self._shrink()
-            else:
-                start = part.stop
-        return faces
+        return self._render(
+            latents, emotions, np.ones(len(latents), np.float32) if truncations is None else truncations
+        )
 
-    def _shrink(self) -> None:
-        """Go on with half the batch, for good."""
-        self._batch_size //= 2
-        if self.device.startswith("cuda"):
-            torch.cuda.empty_cache()  # else the memory stays in pieces of the size that did not suffice
-        log.warning("out of memory: from now on %d faces at a time", self.batch_size)
 
-    def _draw(self, latents: Floats, emotions: Floats) -> NDArray[np.uint8]:
-        """Draw up to ``batch_size`` faces."""
-        if self._captured is not None:
-            return self._captured(latents, emotions)
-        return self._draw_with_torch(latents, emotions)
+def _frozen_latent(seed: int | str, size: int) -> Floats:
+    row = latent(seed, size)
+    row.setflags(write=False)  # it is shared by everybody who asks for this seed
+    return row
 
-    def _draw_with_torch(self, latents: Floats, emotions: Floats) -> NDArray[np.uint8]:
-        spare = ((0, self.batch_size - len(latents)), (0, 0))
-        there = (torch.from_numpy(np.pad(rows, spare)).to(self.device) for rows in (latents, emotions))
-        pixels: NDArray[np.uint8] = self._render(*there).cpu().numpy()
-        return pixels[: len(latents)]
 
-    @torch.inference_mode()
-    def _render(self, latents: Tensor, emotions: Tensor) -> Tensor:
-        """Make faces, uint8 ``[n, resolution, resolution, channels]``, of what is on the device, and stay there."""
-        # On a GPU: one way to compute a shape, and whole float32 products, not the 10 bits of TF32.
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-            images: Tensor = self._generator(latents.to(getattr(torch, self.precision)), emotions)
-        grey = images.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-        return grey.permute(0, 2, 3, 1).contiguous()
-
-    def _capture(self) -> CapturedGenerator | None:
-        """Return the faster way to draw on a GPU, where it draws what the plain one does."""
-        from model.captured import CapturedGenerator
-
-        latents, emotions = trial_inputs(self.config, self.batch_size)
+def _renderer(
+    source: WeightFile | Generator, device: str, precision: str, threads: int, batch_size: int | None
+) -> Renderer:
+    """Return the fastest way to draw: OpenVINO for style-based generators on CPUs, else torch."""
+    if device == "cpu" and isinstance(source.config, StyleGeneratorConfig):
         try:
-            captured = CapturedGenerator(self._render, latents.shape, emotions.shape, self.device)
-            if not np.array_equal(captured(latents, emotions), self._draw_with_torch(latents, emotions)):
-                raise RuntimeError("it draws other faces")
-        except RuntimeError as error:
-            reason = str(error).partition("\n")[0]
-            log.warning("every kernel is launched by itself, because a CUDA graph of them cannot be used: %s", reason)
-            return None
-        return captured
+            from model.inference.openvino_renderer import OpenVINORenderer  # here, because it takes a while
+        except ImportError as error:
+            log.warning("torch draws, which takes longer than OpenVINO, because that cannot be loaded: %s", error)
+        else:
+            arrays = source.arrays if isinstance(source, WeightFile) else _arrays(source)
+            return OpenVINORenderer(source.config, arrays, precision=precision, threads=threads, batch_size=batch_size)
+    if isinstance(source, WeightFile) and find_spec("torch") is None:
+        package, name = (
+            ("openvino", "OpenVINO") if isinstance(source.config, StyleGeneratorConfig) else ("torch", "PyTorch")
+        )
+        raise WeightsError(
+            source.path,
+            f"drawing with a {source.config.architecture} generator needs {name}, which is not installed: "
+            f"'pip install {package}'.",
+        )
+    from model.inference.torch_renderer import TorchRenderer
+
+    if isinstance(source, WeightFile):
+        from model.networks.checkpoint import generator_of
+
+        source = generator_of(source)
+    return TorchRenderer(source, device=device, precision=precision, batch_size=batch_size)
 
 
-def _compile(generator: Generator, precision: str, threads: int, largest: int) -> CompiledGenerator | None:
-    """Return the faster way to draw on a CPU."""
-    try:
-        from model.compiled import CompiledGenerator  # here, for it takes a while
-    except ImportError as error:
-        log.warning("torch draws, and takes longer than OpenVINO, which cannot be loaded: %s", error)
-        return None
-    return CompiledGenerator(generator, precision=precision, threads=threads, largest=largest)
+def _arrays(generator: Generator) -> dict[str, NDArray[Any]]:
+    from model.networks.checkpoint import generator_arrays
+
+    return generator_arrays(generator)

@@ -1,11 +1,10 @@
-"""What makes a seed a person: its one spelling, its number, and the latents that the number draws."""
+"""Seeds: their one spelling, their number, and the latent that the number draws."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 import secrets
-import threading
 from typing import Final
 
 import numpy as np
@@ -15,9 +14,6 @@ MAX_SEED: Final = 2**63 - 1
 MAX_SEED_TEXT: Final = 256
 # Second word of the Philox key: latents share no numbers with any other use of the same seed.
 _LATENT_STREAM: Final = 0x656D6F66616365
-_WORDS: Final = 4  # numbers that one turn of Philox's counter gives
-_EMPTY: Final = np.zeros(_WORDS, np.uint64)
-_own = threading.local()  # each thread's bit generator
 
 
 def canonical_seed(seed: int | str) -> int | str:
@@ -62,55 +58,26 @@ def seed_number(seed: int | str) -> int:
     return seed
 
 
-def candidates(
-    seed: int | str, size: int, count: int, begin: int = 0
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Return latents of a seed, the same on every machine, and a number to draw lots with for each.
+def latent(seed: int | str, size: int) -> NDArray[np.float32]:
+    """Return the latent of a seed, float32 ``[size]``, standard normal, the same on every machine.
 
     Philox4x64-10 (Salmon et al. 2011) counts, and Box-Muller in float64 makes the numbers normal; numpy promises the
     stream of its bit generators for good, but not that of its own normal distribution (NEP 19).
-
-    Args:
-        size: entries of a latent.
-        count: how many latents.
-        begin: which of the seed's endless row of latents is the first.
-
-    Returns:
-        Standard-normal latents, float32 ``[count, size]``, and uniform numbers between 0 and 1, float64 ``[count]``.
 
     Raises:
         ValueError: as :func:`canonical_seed`.
     """
     half = (size + 1) // 2
-    row = -(-(2 * half + 1) // _WORDS) * _WORDS  # numbers a latent uses up; whole turns of the counter
-    uniform = _uniform(seed_number(seed), begin * row // _WORDS, count * row).reshape(count, row)
-    radius = np.log(uniform[:, :half])
-    radius *= -2.0
-    np.sqrt(radius, out=radius)
-    angle = 2.0 * math.pi * uniform[:, half : 2 * half]
-    normal = np.empty((count, 2 * half), np.float32)
-    np.multiply(radius, np.cos(angle), out=normal[:, :half], casting="same_kind")
-    np.multiply(radius, np.sin(angle), out=normal[:, half:], casting="same_kind")
-    return normal[:, :size], uniform[:, 2 * half]
+    uniform = _uniform(seed_number(seed), 2 * half)
+    radius = np.sqrt(-2.0 * np.log(uniform[:half]))
+    angle = 2.0 * math.pi * uniform[half:]
+    normal = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])
+    return normal[:size].astype(np.float32)
 
 
-def _uniform(number: int, turn: int, count: int) -> NDArray[np.float64]:
-    """Return the numbers, inside (0, 1), that Philox gives of a seed from a turn of its counter on."""
-    philox: np.random.Philox | None = getattr(_own, "philox", None)
-    if philox is None:  # it takes longer to make than to use
-        philox = _own.philox = np.random.Philox(0)
-    philox.state = {
-        "bit_generator": "Philox",
-        "state": {
-            "counter": np.array([turn, 0, 0, 0], np.uint64),
-            "key": np.array([number, _LATENT_STREAM], np.uint64),
-        },
-        "buffer": _EMPTY,
-        "buffer_pos": _WORDS,  # nothing is left of the turn before
-        "has_uint32": 0,
-        "uinteger": 0,
-    }
-    bits = philox.random_raw(count)
+def _uniform(number: int, count: int) -> NDArray[np.float64]:
+    """Return ``count`` numbers inside (0, 1) that Philox gives for the key ``number``."""
+    bits = np.random.Philox(key=[number, _LATENT_STREAM]).random_raw(count)
     bits >>= np.uint64(11)
     uniform: NDArray[np.float64] = bits.astype(np.float64)
     uniform += 0.5

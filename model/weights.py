@@ -1,8 +1,8 @@
-"""One file of weights: tensors, configuration and card in a single .safetensors. Data, never code.
+"""One file of weights: tensors, configuration and card in a single .safetensors. Data, never code. Needs no torch.
 
-The header's metadata holds one entry, ``emoface``: JSON with ``format`` (its version), ``config`` (of the generator),
-``card`` (data, recipe, images seen, metrics) and ``sha256`` over all of these and the tensors. One entry, because the
-order of several is not kept, and the same weights should be the same file.
+The header's metadata holds one entry, ``emoface``: JSON with ``format`` (its version), ``config`` (of the generator,
+with its architecture), ``card`` (data, recipe, images seen, metrics) and ``sha256`` over all of these and the tensors.
+It is one entry because the order of several is not kept, and equal weights should be equal files.
 """
 
 from __future__ import annotations
@@ -11,20 +11,22 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor, nn
+from safetensors.numpy import save
 
 from model.files import write_whole
-from model.generator import AnyGenerator, GeneratorConfig
-from model.networks import build_generator
+from model.networks.configs import GeneratorConfig, StyleGeneratorConfig, config_to_dict, generator_config
 
-FORMAT: Final = 1
+#: 2 since the configuration is one of several architectures and the style-based generator ships.
+FORMAT: Final = 2
+
+Arrays = dict[str, NDArray[Any]]
 
 
 class WeightsError(RuntimeError):
@@ -36,98 +38,95 @@ class WeightsError(RuntimeError):
         super().__init__(f"weights {str(path)!r} cannot be used: {reason}")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class WeightFile:
+    """What a weight file holds, checked against its hash."""
+
+    path: Path
+    config: GeneratorConfig
+    arrays: Arrays  # the generator's tensors by name, as they are stored (float16, mostly)
+    card: dict[str, Any]
+    sha256: str  # content hash, hexadecimal
+
+    @property
+    def parameters(self) -> int:
+        """Return how many numbers the tensors hold."""
+        return sum(array.size for array in self.arrays.values())
+
+
 def default_weights() -> Path:
     """Return the weight file to use when none is named: ``$EMOFACE_WEIGHTS``, else the one that ships."""
     named = os.environ.get("EMOFACE_WEIGHTS")
     return Path(named) if named else Path(__file__).resolve().parents[1] / "weights" / "fer48.safetensors"
 
 
-def _digest(tensors: Mapping[str, Tensor], config: Mapping[str, Any], card: Mapping[str, Any]) -> str:
+def _digest(arrays: Mapping[str, NDArray[Any]], config: Mapping[str, Any], card: Mapping[str, Any]) -> str:
     header = json.dumps([FORMAT, config, card], sort_keys=True).encode()
     digest = hashlib.sha256(len(header).to_bytes(8, "little") + header)
-    for name in sorted(tensors):
-        tensor = tensors[name].contiguous()  # flat, because a 1x1 kernel is contiguous in either memory format
-        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name}|{array.dtype}|{array.shape}|".encode())
+        digest.update(array.tobytes())
     return digest.hexdigest()
 
 
-def half_precision(network: nn.Module, dtype: torch.dtype = torch.float16) -> dict[str, Tensor]:
-    """Return the tensors of ``network`` as files hold them: on the CPU, parameters in ``dtype``, statistics in float32.
-
-    Statistics (batch norm's, spectral norm's vectors) are few and of any scale, so float16 would save little and could
-    lose them; whole numbers stay what they are.
-    """
-    parameters = {name for name, _ in network.named_parameters()}
-    stored = {}
-    for name, tensor in network.state_dict().items():
-        small = dtype if name in parameters else torch.float32
-        stored[name] = tensor.detach().cpu().to(small if tensor.is_floating_point() else tensor.dtype).contiguous()
-    return stored
-
-
-def save_weights(
-    path: Path | str, generator: AnyGenerator, card: Mapping[str, Any], dtype: torch.dtype = torch.float16
-) -> str:
-    """Write ``generator`` and its ``card`` (JSON-able) to ``path`` atomically and return the file's content hash.
-
-    Tensors are stored as :func:`half_precision` says, without batch norm's counts of batches.
-    """
-    tensors = {k: v for k, v in half_precision(generator, dtype).items() if not k.endswith("num_batches_tracked")}
+def write_weights(path: Path | str, config: GeneratorConfig, arrays: Mapping[str, NDArray[Any]], card: Any) -> str:
+    """Write a generator's tensors and its ``card`` (JSON-able) to ``path`` atomically; return the content hash."""
     # Through JSON and back, so that the hash is taken of what a reader will see (lists, not tuples).
-    header: dict[str, Any] = json.loads(json.dumps({"config": asdict(generator.config), "card": dict(card)}))
-    digest = _digest(tensors, header["config"], header["card"])
+    header: dict[str, Any] = json.loads(json.dumps({"config": config_to_dict(config), "card": dict(card)}))
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    digest = _digest(arrays, header["config"], header["card"])
     header |= {"format": FORMAT, "sha256": digest}
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not by safetensors' own save_file, which lets nobody but the owner read the file.
-    write_whole(path, save(tensors, {"emoface": json.dumps(header, sort_keys=True)}))
+    write_whole(path, save(arrays, {"emoface": json.dumps(header, sort_keys=True)}))
     return digest
 
 
-def load_generator(path: Path | str) -> tuple[AnyGenerator, dict[str, Any], str]:
+def read_weights(path: Path | str) -> WeightFile:
     """Read a weight file.
 
-    Returns:
-        The generator (float32, on the CPU, in evaluation mode), its card, and the content hash.
-
     Raises:
-        WeightsError: the file is missing, truncated, foreign, of another architecture, or its hash is wrong.
+        WeightsError: the file is missing, truncated, foreign, of another version, or its hash is wrong; or it holds a
+            style-based generator whose tensors are not those that its header describes.
     """
     path = Path(path)
     if not path.is_file():
         raise WeightsError(path, "there is no such file.")
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
             if "emoface" not in metadata:
                 raise WeightsError(path, "it is a safetensors file, but not one of emoface's.")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dictionary)
-    except (SafetensorError, OSError, ValueError) as error:
+            arrays: Arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dictionary)
+    # AttributeError: a dtype that numpy does not have.
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
         raise WeightsError(path, f"it is truncated or not a safetensors file ({error}).") from error
     try:
         header = json.loads(metadata["emoface"])
         if header["format"] != FORMAT:
             raise WeightsError(path, f"its format is {header['format']!r}; this version reads {FORMAT}.")
-        fields, card = header["config"], dict(header["card"])
-        shape: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in dict(fields).items()}
-        config = GeneratorConfig(**shape)
-        digest = str(header["sha256"])
-    except (KeyError, TypeError, ValueError) as error:
+        card, digest = dict(header["card"]), str(header["sha256"])
+        config = generator_config(header["config"])
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise WeightsError(path, f"its header describes no generator of this version ({error}).") from error
-    if _digest(tensors, fields, card) != digest:
+    if _digest(arrays, header["config"], header["card"]) != digest:
         raise WeightsError(path, "its contents do not match the hash in its header; fetch the file again.")
-    try:
-        # Shapes first, without memory: a header may claim any size.
-        with torch.device("meta"):
-            expected = build_generator(config).state_dict()
-    except (RuntimeError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise WeightsError(path, f"its header describes no generator of this version ({error}).") from error
-    shapes = {k: v.shape for k, v in expected.items() if not k.endswith("num_batches_tracked")}
-    if shapes != {k: v.shape for k, v in tensors.items()}:
-        raise WeightsError(path, "its tensors are those of another architecture than its header describes.")
-    if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
+    if isinstance(config, StyleGeneratorConfig):
+        try:
+            expected = config.shapes()
+        except ValueError as error:
+            raise WeightsError(path, f"its header describes no generator of this version ({error}).") from error
+        check_shapes(path, expected, arrays)
+    if not all(np.isfinite(array).all() for array in arrays.values()):
         raise WeightsError(path, "it holds numbers that are not finite.")
-    generator = build_generator(config)
-    generator.load_state_dict({k: v.float() for k, v in tensors.items()}, strict=False)
-    return generator.eval().requires_grad_(False), card, digest
+    return WeightFile(path, config, arrays, card, digest)
+
+
+def check_shapes(path: Path, expected: Mapping[str, tuple[int, ...]], arrays: Arrays) -> None:
+    """Raise WeightsError unless ``arrays`` are floats of the ``expected`` names and shapes."""
+    if expected != {name: array.shape for name, array in arrays.items()}:
+        raise WeightsError(path, "its tensors are those of another architecture than its header describes.")
+    if any(array.dtype.kind != "f" for array in arrays.values()):
+        raise WeightsError(path, "its tensors are not floating-point numbers.")

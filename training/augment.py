@@ -1,69 +1,72 @@
-"""Differentiable augmentation of all that the discriminator sees, so that a small data set lasts.
+"""Differentiable augmentation of everything that the discriminator sees, so that a small data set lasts.
 
-Each transformation is applied to an image with the same probability p to real and generated images alike, which does
-not leak into what is generated as long as p stays well below 1 (Karras et al. 2020, section 2.2). p is steered by how
-sure the discriminator is of real images (section 3), or rises by plan (Huang et al. 2024, R3GAN).
+Each transformation is applied with the same probability p to real and generated images alike, which does not leak into
+the generated images as long as p stays well below 1 (Karras et al. 2020, ADA, section 2.2). p is steered by how sure
+the discriminator is of real images (section 3).
 """
 
 from __future__ import annotations
 
-import math
+from typing import Final
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.distributed import ALONE, World
 from training.recipe import AugmentRecipe
-from training.transfer import send
+
+#: Rows of random numbers that an image takes.
+NORMALS: Final = 5
+UNIFORMS: Final = 11
 
 
-def augment(images: Tensor, p: float, rng: torch.Generator, world: World = ALONE) -> Tensor:
-    """Augment images, float32 ``[N, C, H, W]`` in -1..1, each transformation with probability ``p``.
+def augment(images: Tensor, p: Tensor, normals: Tensor, uniforms: Tensor) -> Tensor:
+    """Augment images, float32 ``[N, C, H, W]`` with black at -1 and white at 1, each transformation with probability p.
 
-    Shift by up to an eighth, scale (log-normal, 0.2 octaves), rotation (normal, 6 degrees), brightness (normal, 0.2),
-    contrast (log-normal, 0.5 octaves), and a grey square of half the size. Random numbers are drawn on the CPU from
-    ``rng``, the same count whatever ``p`` is; of several processes each uses its share of them.
+    Shift by up to an eighth of the side, scale (log-normal, 0.2 octaves), stretch (log-normal, 0.15 octaves), rotation
+    (normal, 0.2 rad), contrast (log-normal, 0.5 octaves), brightness (normal, 0.2), and a grey square of half the side.
+    The same operations run whatever is drawn, so that a CUDA graph can hold them.
+
+    Args:
+        p: a scalar on the device of the images, 0 to 1.
+        normals: standard normal numbers ``[NORMALS, N]``.
+        uniforms: uniform numbers ``[UNIFORMS, N]`` from 0 to 1.
     """
-    n, _, height, width = images.shape
-    draws = world.share(torch.randn((8, n * world.size), generator=rng), dim=1)
-    uniform = world.share(torch.rand((9, n * world.size), generator=rng), dim=1)
-    if p <= 0:
-        return images
-    on = (uniform[:6] < p).float()
-    shift = (uniform[6:8] * 2 - 1) * 0.25 * on[0]  # grid units: 2 is the whole image
-    scale = torch.exp2(draws[0] * 0.2 * on[1])
-    angle = draws[1] * math.radians(6) * on[2]
+    n, channels, height, width = images.shape
+    on = (uniforms[:7] < p).float()
+    shift = (uniforms[7:9] * 2 - 1) * 0.25 * on[0]  # in grid units: 2 is the whole image
+    scale = torch.exp2(normals[0] * 0.2 * on[1])
+    stretch = torch.exp2(normals[1] * 0.15 * on[2])
+    angle = normals[2] * 0.2 * on[3]
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
-    theta = torch.stack([torch.stack([cos, -sin, shift[0]], 1), torch.stack([sin, cos, shift[1]], 1)], 1)
-    moved = (on[:3].sum(0) > 0).nonzero().squeeze(1)
-    contrast, brightness = torch.exp2(draws[2] * 0.5 * on[3]), draws[3] * 0.2 * on[4]
-    middle = uniform[8] * height, (draws[4] * 0.5).sigmoid() * width
-    # What few numbers there are is made on the host, which then need not ask how many images move; what they are done
-    # with is on the device.
-    values = send(torch.stack([contrast, brightness, *middle, on[5]]), images.device).view(5, n, 1, 1, 1)
-    if len(moved):  # resampling blurs a little and costs the most: only where something moves
-        where, theta = send(moved, images.device), send(theta[moved], images.device)
-        grid = F.affine_grid(theta, [len(moved), images.shape[1], height, width], False)
-        warped = F.grid_sample(images[where], grid, padding_mode="reflection", align_corners=False)
-        images = images.index_copy(0, where, warped)
-    images = images * values[0] + values[1]
-    rows = torch.arange(height, device=images.device).view(height, 1)
-    columns = torch.arange(width, device=images.device)
-    inside = ((rows - values[2]).abs() < height / 4) & ((columns - values[3]).abs() < width / 4)
-    return images.masked_fill(inside & (values[4] > 0), 0.0)
+    theta = torch.stack(
+        [
+            torch.stack([cos * stretch, -sin / stretch, shift[0]], 1),
+            torch.stack([sin * stretch, cos / stretch, shift[1]], 1),
+        ],
+        1,
+    )
+    grid = F.affine_grid(theta, [n, channels, height, width], align_corners=False)
+    moved = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    # An image that nothing moves stays as it is, to the last bit.
+    images = torch.where(on[:4].sum(0).view(n, 1, 1, 1) > 0, moved, images)
+    contrast, brightness = torch.exp2(normals[3] * 0.5 * on[4]), normals[4] * 0.2 * on[5]
+    images = images * contrast.view(n, 1, 1, 1) + brightness.view(n, 1, 1, 1)
+    rows = torch.arange(height, device=images.device).view(1, 1, height, 1)
+    columns = torch.arange(width, device=images.device).view(1, 1, 1, width)
+    middle_row, middle_column = (uniforms[9] * height).view(n, 1, 1, 1), (uniforms[10] * width).view(n, 1, 1, 1)
+    inside = ((rows - middle_row).abs() < height / 4) & ((columns - middle_column).abs() < width / 4)
+    return images.masked_fill(inside & (on[6].view(n, 1, 1, 1) > 0), 0.0)
 
 
-def steer(p: float, real_sign: float, images: int, recipe: AugmentRecipe) -> float:
-    """Return the next p after ``images`` images on which the mean sign of the real logits was ``real_sign`` (-1..1)."""
-    if recipe.target <= 0:
-        return recipe.minimum
-    step = math.copysign(images / (recipe.speed_kimg * 1000), real_sign - recipe.target)
-    return min(max(p + step, recipe.minimum), recipe.maximum)
+def steer(p: Tensor, real_sign: Tensor, images: int, recipe: AugmentRecipe) -> None:
+    """Move the probability ``p``, a scalar tensor, in place (Karras et al. 2020, section 3.1).
 
-
-def planned(cur_nimg: int, recipe: AugmentRecipe) -> float:
-    """Return the p of a run that does not steer it, at ``cur_nimg`` images: on its ramp, or at its minimum."""
-    if recipe.ramp_kimg <= 0:
-        return recipe.minimum
-    return recipe.minimum + (recipe.maximum - recipe.minimum) * min(cur_nimg / (recipe.ramp_kimg * 1000), 1.0)
+    Args:
+        real_sign: the mean sign of the logits of real images, a scalar -1..1; above the target the discriminator
+            overfits, and p rises.
+        images: real images of the step.
+    """
+    if recipe.target > 0:
+        step = images / (recipe.speed_kimg * 1000)
+        p.add_(torch.sign(real_sign - recipe.target), alpha=step).clamp_(0, recipe.maximum)

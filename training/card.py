@@ -9,7 +9,7 @@ from typing import Any, Final
 from model.emotions import EmotionMix
 from model.sampler import DEFAULT_TRUNCATION, FaceRequest, FaceSampler
 from model.sheet import sheet
-from model.weights import load_generator
+from model.weights import read_weights
 from training.data.atomic import atomic_file
 from training.headline import diversity, figures_table, headline, protocol_text, table
 
@@ -33,21 +33,21 @@ def write_card(figures: Mapping[str, Any], sampler: FaceSampler, weights: Path, 
 
 def card_text(figures: Mapping[str, Any], weights: Path, picture: str) -> str:
     """Return the card's Markdown. ``picture`` shows eight people in all emotions."""
-    generator, card, sha256 = load_generator(weights)
-    config, data, recipe = generator.config, card.get("data", {}), card.get("recipe", {})
+    file = read_weights(weights)
+    config, card, data, recipe = file.config, file.card, file.card.get("data", {}), file.card.get("recipe", {})
     kind = f"{config.resolution}x{config.resolution} {'grey' if config.channels == 1 else 'colour'}"
     emotions = " ".join(f"`{emotion}`" for emotion in config.emotions)
-    parameters = sum(parameter.numel() for parameter in generator.parameters())
     facts = [
         ["file", f"`{weights.name}`, {weights.stat().st_size:,} bytes; configuration and recipe are in its header"],
-        ["content hash", f"`{sha256}`"],
+        ["content hash", f"`{file.sha256}`"],
         [
             "generator",
-            f"{parameters:,} parameters; latent of {config.latent_dim}, emotion vector of {len(config.emotions)}",
+            f"{file.parameters:,} parameters; latent of {config.latent_dim}, emotion vector of {len(config.emotions)}",
         ],
         ["data", _data(data)],
         ["recipe", _recipe(card, recipe)],
         ["software", f"torch {card['torch']}" if "torch" in card else "not recorded"],
+        *([["origin", card["origin"]]] if "origin" in card else []),
     ]
     return "\n".join(
         [
@@ -86,7 +86,7 @@ def _recipe(card: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
         parts.append(f"{card['images_seen']:,} images seen")
     if "training_minutes" in card:
         parts.append(f"{card['training_minutes']:g} minutes")
-    if "started_from" in card:
+    if card.get("started_from"):
         parts.append(f"started from `{card['started_from']['sha256'][:16]}`")
     return ", ".join(parts)
 

@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from model.emotions import FERPLUS
-from model.networks import build_discriminator, build_generator
+from model.networks.build import build_discriminator, build_generator
 from training.recipe import Recipe
 
 
@@ -23,7 +23,7 @@ def describe_networks(
     emotion = torch.eye(len(emotions))[:1]
     image = torch.zeros(1, channels, resolution, resolution)
     calls: list[tuple[str, nn.Module, tuple[torch.Tensor, torch.Tensor]]] = [
-        ("generator", generator, (torch.zeros(1, recipe.generator.latent_dim), emotion)),
+        ("generator", generator, (torch.zeros(1, recipe.generator.network.latent_dim), emotion)),
         ("discriminator", discriminator, (image, emotion)),
     ]
     rows = []

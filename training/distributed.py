@@ -85,14 +85,6 @@ class World:
         summed: Tensor = value if self.size == 1 else _Sum.apply(value)
         return summed
 
-    def gather(self, part: Tensor) -> Tensor:
-        """Return the whole of which ``part`` is this process's :meth:`share`, with a gradient as :meth:`total`'s."""
-        if self.size == 1:
-            return part
-        whole = part.new_zeros((len(part) * self.size, *part.shape[1:]))
-        whole[self.rank :: self.size] = part
-        return self.total(whole)
-
     def largest(self, value: float) -> float:
         """Return the largest ``value`` that any process gives; all must call it."""
         if self.size == 1:

@@ -22,7 +22,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.weights import half_precision
+from model.networks.checkpoint import half_precision
 from training.data.atomic import atomic_file
 from training.data.packed import PackedDataset
 

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.augment import augment
-from training.batches import draw_weights
+from training.augment import NORMALS, UNIFORMS, augment
 from training.data.packed import PackedDataset
 from training.judge import Judge, JudgeConfig, JudgeError, JudgeNetwork
 from training.losses import emotion_loss
 from training.precision import fast_dtype
 from training.transfer import send
+from training.vote_labels import sampling_weights
 
 _STREAM: Final = 0x6A75646765  # second word of the Philox key
 _KINDS: Final[dict[str, dict[str, Any]]] = {
@@ -72,15 +72,19 @@ def train_judge(
     groups = [{"params": decayed, "weight_decay": config.decay}, {"params": plain, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, config.lr, betas=(0.9, 0.99), foreach=True)
     cycle = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _one_cycle((step + 1) / steps))
-    cumulative = np.cumsum(draw_weights(labels, config.balance))
+    cumulative = np.cumsum(sampling_weights(labels, rarity=config.balance, agreement=0.0))
     rng = np.random.Generator(np.random.Philox(key=[config.seed, _STREAM]))
+    augment_p = torch.tensor(config.augment_p, device=device)
     noise = torch.Generator().manual_seed(config.seed)
     began, losses = time.monotonic(), []
     for step in range(steps):
         index = np.minimum(np.searchsorted(cumulative, rng.random(config.batch)), len(cumulative) - 1)
         x = pixels[send(torch.from_numpy(index), device)].float().div(127.5).sub(1)
         flip = send(torch.from_numpy(rng.random(len(x)) < 0.5), device)
-        x = augment(torch.where(flip.view(-1, 1, 1, 1), x.flip(3), x), config.augment_p, noise)
+        normals = torch.randn((NORMALS, len(x)), generator=noise)
+        uniforms = torch.rand((UNIFORMS, len(x)), generator=noise)
+        x = torch.where(flip.view(-1, 1, 1, 1), x.flip(3), x)
+        x = augment(x, augment_p, send(normals, device), send(uniforms, device))
         truth = send(torch.from_numpy(labels[index]), device)
         classes = None if given is None else send(torch.from_numpy(given[index]), device)
         loss = _loss(network, x, truth, classes)

@@ -79,7 +79,7 @@ def train(
     Args:
         minutes: stop in time to have saved everything this many minutes after the call; None trains to the end.
         device: ``auto`` (the GPU where there is one), ``cpu`` or ``cuda``.
-        start: weights, or a start file, that a new run begins with instead of noise.
+        start: a pair of networks that a new run begins with instead of random weights.
         report: called with each line of ``out/stats.jsonl`` as it is written.
         warn: called with a sentence about what the user should know and training goes on without.
 
@@ -138,6 +138,8 @@ class _Run:
         batch = recipe.schedule.batch
         if batch % world.size:
             raise TrainingError(f"a batch of {batch} images cannot be shared evenly by {world.size} processes.")
+        if recipe.loss.identity and batch % (2 * world.size):
+            raise TrainingError(f"a batch of {batch} images cannot be shared in pairs by {world.size} processes.")
         self.dataset = load_packed(data)
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -169,13 +171,7 @@ class _Run:
             return load_state(self.out / STATE, self.trainer, self.dataset.sha256)
         if start is None:
             return Progress()
-        began_with = start_from(start, self.trainer)
-        if not began_with["discriminator"] and not self.recipe.schedule.warmup_kimg:
-            self.warn(
-                f"{start} holds no discriminator, and a new one knows nothing to teach a trained generator; "
-                "give the recipe schedule.warmup_kimg, in which it learns alone."
-            )
-        return Progress(started_from=began_with)
+        return Progress(started_from=start_from(start, self.trainer))
 
     def fingerprint(self) -> float:
         """Return a number that differs where the counter or any network does."""
@@ -212,7 +208,7 @@ class _Run:
             if self.board is not None:
                 self.report(line)
                 self.board.line(line)
-            if self.cur_nimg > self.recipe.schedule.warmup_kimg * 1000 and (lost := self.balance.see(line)):
+            if lost := self.balance.see(line):
                 self.warn(lost)
 
         self._write(write)

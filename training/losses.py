@@ -1,52 +1,54 @@
-"""Adversarial losses on logits. Above 0 the discriminator says "real"."""
+"""Losses of both networks. Above 0 the discriminator's logit says "real"."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 
 def discriminator_loss(kind: str, real: Tensor, fake: Tensor) -> Tensor:
-    """Loss of the discriminator: logits ``[N]`` of real and of generated images -> a scalar.
+    """Return the discriminator's loss, a scalar, for logits ``[N]`` of real and of generated images.
 
     ``bce`` is binary cross-entropy with real = 1 and fake = 0 (Goodfellow et al. 2014, eq. 1); ``hinge`` asks for a
-    margin of 1 on either side (Lim & Ye 2017; Miyato et al. 2018, eq. 16); ``relativistic`` asks that each real image
-    looks more real than the generated one in its place (Jolicoeur-Martineau 2019; Huang et al. 2024, R3GAN, section 2).
+    margin of 1 on either side (Lim & Ye 2017; Miyato et al. 2018, eq. 16).
     """
-    if kind == "relativistic":
-        return F.softplus(fake - real).mean()
     if kind == "bce":
         return F.softplus(-real).mean() + F.softplus(fake).mean()
     return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
 
 
-def generator_loss(kind: str, fake: Tensor, real: Tensor) -> Tensor:
-    """Loss of the generator: logits ``[N]`` of its images, and of the real ones in their place -> a scalar.
+def generator_loss(kind: str, fake: Tensor) -> Tensor:
+    """Return the generator's loss, a scalar, for logits ``[N]`` of its images.
 
     ``bce`` is binary cross-entropy towards 1, the non-saturating form (Goodfellow et al. 2014, section 3); ``hinge``
-    raises the logit itself (Miyato et al. 2018, eq. 17); both leave ``real`` alone. ``relativistic`` is the
-    discriminator's loss with the two exchanged (Huang et al. 2024, section 2).
+    raises the logit itself (Miyato et al. 2018, eq. 17).
     """
-    if kind == "relativistic":
-        return F.softplus(real - fake).mean()
-    if kind == "bce":
-        return F.softplus(-fake).mean()
-    return -fake.mean()
-
-
-def realness(kind: str, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-    """Return logits ``[N]`` of which the sigmoid says how real real and generated images are held to be.
-
-    A relativistic discriminator means something only by the difference of its logits, so those are differences.
-    """
-    return (real - fake, fake - real) if kind == "relativistic" else (real, fake)
+    return F.softplus(-fake).mean() if kind == "bce" else -fake.mean()
 
 
 def emotion_loss(logits: Tensor, emotion: Tensor) -> Tensor:
-    """Cross-entropy of emotion logits ``[N, E]`` against soft labels ``[N, E]`` -> a scalar."""
+    """Return the cross-entropy, a scalar, of emotion logits ``[N, E]`` against soft labels ``[N, E]``."""
     return F.cross_entropy(logits, emotion)
 
 
-def divergence(logits: Tensor, emotion: Tensor) -> Tensor:
-    """Kullback-Leibler divergence, in nats, of emotion logits ``[N, E]`` from soft labels ``[N, E]`` -> ``[N]``."""
-    return F.kl_div(F.log_softmax(logits, 1), emotion, reduction="none").sum(1)
+def emotion_divergence(logits: Tensor, emotion: Tensor, slack: float) -> Tensor:
+    """Return how far emotion logits ``[N, E]`` are from soft labels ``[N, E]`` beyond ``slack``, a scalar.
+
+    It is the Kullback-Leibler divergence of each image, in nats, less ``slack``, at least 0, averaged.
+    """
+    divergence = F.kl_div(F.log_softmax(logits, 1), emotion, reduction="none").sum(1)
+    return F.relu(divergence - slack).mean()
+
+
+def identity_loss(identity: Tensor, temperature: float) -> Tensor:
+    """Return the InfoNCE loss, a scalar, of identity embeddings ``[N, D]`` of length 1.
+
+    Rows 2k and 2k + 1 show one person; each should be nearest to the other among all N - 1 (van den Oord et al. 2018,
+    eq. 4; the symmetric form of Chen et al. 2020, SimCLR, eq. 1).
+    """
+    n = len(identity)
+    similarity = identity @ identity.t() / temperature
+    similarity = similarity.masked_fill(torch.eye(n, dtype=torch.bool, device=identity.device), -torch.inf)
+    partner = torch.arange(n, device=identity.device) ^ 1
+    return F.cross_entropy(similarity, partner)

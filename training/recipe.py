@@ -6,15 +6,27 @@ import math
 import re
 import tomllib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from model.discriminator import DiscriminatorConfig
-from model.generator import ARCHITECTURES, GeneratorConfig
+from model.networks.configs import (
+    DiscriminatorConfig,
+    GeneratorConfig,
+    NetworkConfig,
+    StyleDiscriminatorConfig,
+    StyleGeneratorConfig,
+    config_to_dict,
+    discriminator_config,
+    generator_config,
+)
 
 #: Adversarial losses; see training/losses.py.
-KINDS: Final = ("hinge", "bce", "relativistic")
+KINDS: Final = ("bce", "hinge")
+#: Where labels for training come from.
+LABELS: Final = ("votes", "packed")
+#: What a network's configuration takes from the data.
+_OF_DATA: Final = ("resolution", "channels", "emotions")
 
 
 class RecipeError(ValueError):
@@ -23,79 +35,69 @@ class RecipeError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class GeneratorRecipe:
-    """Shape and optimiser of the generator; resolution, channels and emotions come from the data."""
+    """Shape and optimiser of the generator."""
 
-    architecture: str = "residual"  # residual, dense (Goodfellow et al. 2014) or convolutional (DCGAN, 2016)
-    latent_dim: int = 128  # entries of z
-    emotion_dim: int = 64  # entries of the embedded emotion vector
-    widths: tuple[int, ...] = (256, 256, 128)  # feature maps at each size, the smallest first; dense: hidden units
-    lr: float = 3e-4  # Adam's step
-    betas: tuple[float, float] = (0.0, 0.99)  # Adam's decays
+    network: GeneratorConfig = field(default_factory=StyleGeneratorConfig)  # see model/networks/configs.py
+    lr: float = 2e-3  # Adam's learning rate
+    betas: tuple[float, float] = (0.0, 0.99)  # Adam's decay rates
 
 
 @dataclass(frozen=True, slots=True)
 class DiscriminatorRecipe:
     """Shape and optimiser of the discriminator."""
 
-    architecture: str = "residual"  # residual, dense or convolutional
-    widths: tuple[int, ...] = (64, 128, 256, 256)  # stem at half the resolution, then blocks; dense: hidden units
-    emotion_dim: int = 64  # entries of the embedded emotion vector; dense only, the others project it
-    dropout: float = 0.0  # probability that a hidden unit is left out, 0 to below 1; dense only
-    spectral: bool = True  # spectral norm; without it the loss needs a gradient penalty. Residual only
-    lr: float = 6e-4  # Adam's step; twice the generator's (Heusel et al. 2017, TTUR)
-    betas: tuple[float, float] = (0.0, 0.99)  # Adam's decays
+    network: DiscriminatorConfig = field(default_factory=StyleDiscriminatorConfig)
+    lr: float = 2e-3
+    betas: tuple[float, float] = (0.0, 0.99)
 
 
 @dataclass(frozen=True, slots=True)
 class LossRecipe:
-    """What the two networks are trained towards.
+    """Losses and their weights. A weight of 0 turns a term off."""
 
-    ``classify_real`` and ``classify_fake`` need a residual discriminator, which has the emotion head; ``r1`` and ``r2``
-    need one without batch norm.
-    """
-
-    kind: str = "hinge"  # hinge (Lim & Ye 2017), bce (Goodfellow 2014, non-saturating) or relativistic (R3GAN 2024)
-    classify_real: float = 1.0  # weight of "name the emotion of a real face" in the discriminator's loss
-    classify_fake: float = 0.1  # weight of "show the emotion that was asked for" in the generator's loss
-    r1: float = 0.0  # gamma of the gradient penalty on real images (Mescheder et al. 2018); 0: none
-    r2: float = 0.0  # gamma of the gradient penalty on generated images; 0: none
-    penalty_every: int = 1  # steps from one penalty to the next, which weighs as much more (StyleGAN2: 16)
-    penalty_to: float = 1.0  # both gammas move linearly to this fraction at total_kimg
+    kind: str = "bce"  # bce (Goodfellow et al. 2014, non-saturating) or hinge (Lim & Ye 2017)
+    classify_real: float = 0.3  # of the discriminator's cross-entropy on the emotions of real faces
+    classify_fake: float = 0.15  # of the generator's divergence from the emotions that were asked for
+    classify_slack: float = 0.3  # nats of that divergence that cost nothing: real faces are ambiguous too
+    identity: float = 0.2  # of the InfoNCE loss that one latent is one person in two emotions, in both networks
+    identity_temperature: float = 0.15  # of that loss
+    r1: float = 0.02  # gamma of the gradient penalty on real images (Mescheder et al. 2018)
+    r1_every: int = 16  # steps from one penalty to the next, which is as many times as strong (StyleGAN2, section 3.1)
 
 
 @dataclass(frozen=True, slots=True)
 class DataRecipe:
-    """How images and their labels are drawn."""
+    """Labels, and how often each image is drawn. See training/vote_labels.py."""
 
-    balance: float = 0.5  # an emotion of n images is drawn as n ** (1 - balance): 0 as it comes, 1 all equal
-    hard_labels: float = 0.5  # probability that a soft label is drawn as its largest emotion alone
+    labels: str = "votes"  # votes (made from the raw votes, where the data set has them) or packed (those of the file)
+    rarity: float = 0.5  # an image's weight is frequency(its emotion) ** -rarity ...
+    agreement: float = 2.0  # ... times (share of the votes for that emotion) ** agreement
+    hard_labels: float = 0.8  # probability that a label is told as its largest emotion alone
     flip: bool = True  # mirror half of the images
 
 
 @dataclass(frozen=True, slots=True)
 class AugmentRecipe:
-    """Augmentation of what the discriminator sees: adaptive (Karras et al. 2020, section 3), by plan, or constant."""
+    """Adaptive augmentation of what the discriminator sees (Karras et al. 2020, ADA, section 3)."""
 
-    target: float = 0.6  # the mean sign of the logits on real faces to steer towards; 0 turns it off
-    ramp_kimg: float = 0.0  # with target 0, p goes linearly from minimum to maximum until here; 0: it stays at minimum
-    speed_kimg: float = 100.0  # thousand images in which the probability can go from 0 to 1
-    minimum: float = 0.0  # bounds on the probability
-    maximum: float = 0.6
+    target: float = 0.6  # mean sign of the logits on real images that the probability is steered towards; 0: none
+    speed_kimg: float = 200.0  # thousand images in which the probability can go from 0 to 1
+    maximum: float = 0.6  # of the probability
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduleRecipe:
     """All of it is driven by one counter, the number of real images seen."""
 
-    total_kimg: float = 1000.0  # thousand images to train for
-    warmup_kimg: float = 0.0  # until here only the discriminator learns: for a generator that starts without its own
-    batch: int = 64  # real images a step
-    ema_halflife_kimg: float = 10.0  # half-life of the averaged generator; 0: no averaging, as the field began
-    ema_rampup: float = 0.05  # but at most this fraction of the images seen
-    decay_from_kimg: float = 500.0  # the learning rates fall linearly from here ...
-    decay_to: float = 0.1  # ... to this fraction at total_kimg
-    snapshot_kimg: float = 50.0  # write a snapshot and a sample grid this often
-    tick_kimg: float = 5.0  # write a line of statistics this often
+    total_kimg: float = 2500.0  # thousand images to train for
+    batch: int = 128  # real images a step
+    rampup_kimg: float = 20.0  # the learning rates rise linearly from 0 until here
+    decay_from_kimg: float = 1500.0  # they fall, along half a cosine, from here ...
+    decay_to: float = 0.05  # ... to this fraction at total_kimg
+    ema_halflife_kimg: float = 60.0  # half-life of the averaged generator; 0: no averaging
+    ema_rampup: float = 0.05  # but at most this fraction of the images seen; 0: no limit
+    snapshot_kimg: float = 100.0  # write a snapshot and a sample grid this often
+    tick_kimg: float = 10.0  # write a line of statistics this often
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +106,8 @@ class Recipe:
 
     name: str = "fer48"
     seed: int = 0
-    precision: str = "bfloat16"  # arithmetic of all networks: bfloat16 or float32; weights stay float32
-    compile: bool = False  # torch.compile both networks
+    precision: str = "bfloat16"  # of the arithmetic, where the hardware has it; weights stay float32. Or float32
+    compile: bool = False  # torch.compile both networks on a GPU
     generator: GeneratorRecipe = field(default_factory=GeneratorRecipe)
     discriminator: DiscriminatorRecipe = field(default_factory=DiscriminatorRecipe)
     loss: LossRecipe = field(default_factory=LossRecipe)
@@ -116,100 +118,92 @@ class Recipe:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", self.name):
             raise RecipeError("name must be 1 to 64 letters, digits, '_', '.' or '-': files are called so.")
-        if self.precision not in ("bfloat16", "float32"):
-            raise RecipeError(f"precision must be 'bfloat16' or 'float32', not {self.precision!r}.")
-        if self.loss.kind not in KINDS:
-            raise RecipeError(f"loss.kind must be one of {', '.join(KINDS)}, not {self.loss.kind!r}.")
-        self._check_losses()
-        if self.discriminator.dropout >= 1:
-            raise RecipeError(f"discriminator.dropout must be below 1, not {self.discriminator.dropout}.")
-        if self.schedule.batch < 2:
-            raise RecipeError("schedule.batch must be at least 2.")
-        for where, value in _numbers(self):
-            if not math.isfinite(value) or value < 0 or (value == 0 and where not in _MAY_BE_0):
-                raise RecipeError(f"{where} must be {'0 or ' if where in _MAY_BE_0 else ''}above 0, not {value}.")
-        for trained in ("generator", "discriminator"):
-            betas = getattr(self, trained).betas
+        for where, value, known in (
+            ("precision", self.precision, ("bfloat16", "float32")),
+            ("loss.kind", self.loss.kind, KINDS),
+            ("data.labels", self.data.labels, LABELS),
+        ):
+            if value not in known:
+                raise RecipeError(f"{where} must be one of {', '.join(known)}, not {value!r}.")
+        for where, number in _numbers(self):
+            if not math.isfinite(number) or number < 0 or (number == 0 and where in _ABOVE_0):
+                raise RecipeError(f"{where} must be {'above 0' if where in _ABOVE_0 else '0 or above'}, not {number}.")
+        for where, fraction in (("data.hard_labels", self.data.hard_labels), ("augment.maximum", self.augment.maximum)):
+            if fraction > 1:
+                raise RecipeError(f"{where} must be from 0 to 1, not {fraction}.")
+        for betas in (self.generator.betas, self.discriminator.betas):
             if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-                raise RecipeError(f"{trained}.betas must be two numbers from 0 to below 1.")
-        for network in ("generator", "discriminator"):
-            part = getattr(self, network)
-            if part.architecture not in ARCHITECTURES:
-                known = ", ".join(ARCHITECTURES)
-                raise RecipeError(f"{network}.architecture must be one of {known}, not {part.architecture!r}.")
-            if not part.widths or not all(type(width) is int and width > 0 for width in part.widths):
-                raise RecipeError(f"{network}.widths must be whole numbers above 0.")
-        if self.augment.ramp_kimg and self.augment.target:
-            raise RecipeError("augment.ramp_kimg needs augment.target = 0: augmentation is steered, or goes by plan.")
+                raise RecipeError("betas must be two numbers from 0 to below 1.")
+        if self.schedule.batch < 2 or (self.loss.identity and self.schedule.batch % 2):
+            raise RecipeError("schedule.batch must be at least 2, and even where loss.identity pairs the latents.")
+        self._check_losses()
 
     def _check_losses(self) -> None:
-        """Refuse a part of the loss that this discriminator has nothing for, or that would do nothing."""
-        kind = self.discriminator.architecture
-        if kind != "residual":
-            for name in ("classify_real", "classify_fake"):
-                if getattr(self.loss, name):
-                    raise RecipeError(f"loss.{name} must be 0: a {kind} discriminator only tells real from generated.")
-        for name in ("r1", "r2"):
-            # Batch norm makes each logit depend on every image, so there is no gradient of one image's (WGAN-GP 2017).
-            if kind == "convolutional" and getattr(self.loss, name):
-                raise RecipeError(f"loss.{name} must be 0: a {kind} discriminator has batch norm, which mixes images.")
+        """Refuse a term of the loss that this discriminator has no head for."""
+        kind = self.discriminator.network.architecture
+        for name, having in (
+            ("classify_real", ("style", "residual")),
+            ("classify_fake", ("style", "residual")),
+            ("identity", ("style",)),
+            # Batch norm makes each logit depend on every image, so no image has a gradient of its own (WGAN-GP 2017).
+            ("r1", ("style", "residual", "dense")),
+        ):
+            if getattr(self.loss, name) and kind not in having:
+                raise RecipeError(f"loss.{name} must be 0: a {kind} discriminator does not offer it.")
 
     def generator_config(self, resolution: int, channels: int, emotions: tuple[str, ...]) -> GeneratorConfig:
         """Return the generator's shape for data of this resolution, number of channels and vocabulary."""
-        own = self.generator
-        shape = (own.latent_dim, own.emotion_dim, own.widths, own.architecture)
-        return GeneratorConfig(resolution, channels, emotions, *shape)
+        return replace(self.generator.network, resolution=resolution, channels=channels, emotions=emotions)
 
     def discriminator_config(self, resolution: int, channels: int, emotions: tuple[str, ...]) -> DiscriminatorConfig:
         """Return the discriminator's shape for data of this resolution, number of channels and vocabulary."""
-        own = self.discriminator
-        return DiscriminatorConfig(
-            resolution,
-            channels,
-            emotions,
-            own.widths,
-            architecture=own.architecture,
-            emotion_dim=own.emotion_dim,
-            dropout=own.dropout,
-            spectral=own.spectral,
-        )
+        return replace(self.discriminator.network, resolution=resolution, channels=channels, emotions=emotions)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as JSON-able nested dictionaries."""
-        return asdict(self)
+        return _to_dict(self)
 
 
-_MAY_BE_0: Final = frozenset(
+_ABOVE_0: Final = frozenset(
     {
-        "seed",
-        "discriminator.dropout",
-        "loss.classify_real",
-        "loss.classify_fake",
-        "loss.r1",
-        "loss.r2",
-        "loss.penalty_to",
-        "data.balance",
-        "data.hard_labels",
-        "augment.target",
-        "augment.ramp_kimg",
-        "augment.minimum",
-        "augment.maximum",
-        "schedule.warmup_kimg",
-        "schedule.ema_halflife_kimg",
-        "schedule.decay_from_kimg",
-        "schedule.decay_to",
+        "generator.lr",
+        "discriminator.lr",
+        "loss.identity_temperature",
+        "loss.r1_every",
+        "augment.speed_kimg",
+        "schedule.total_kimg",
+        "schedule.snapshot_kimg",
+        "schedule.tick_kimg",
     }
 )
 
 
+def _to_dict(part: Any) -> dict[str, Any]:
+    if isinstance(part, NetworkConfig):
+        return {key: value for key, value in config_to_dict(part).items() if key not in _OF_DATA}
+    values = {item.name: getattr(part, item.name) for item in fields(part)}
+    return {name: _to_dict(value) if is_dataclass(value) else value for name, value in values.items()}
+
+
 def _numbers(part: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
-    """Give every single number of a recipe with its dotted name."""
+    """Yield every number of a recipe but those of its networks, which check their own."""
     for item in fields(part):
         value = getattr(part, item.name)
-        if is_dataclass(value):
+        if is_dataclass(value) and not isinstance(value, NetworkConfig):
             yield from _numbers(value, f"{prefix}{item.name}.")
         elif isinstance(value, int | float) and not isinstance(value, bool):
             yield f"{prefix}{item.name}", value
+
+
+def _network(default: NetworkConfig, table: dict[str, Any], where: str) -> NetworkConfig:
+    for key in _OF_DATA:
+        if key in table:
+            raise RecipeError(f"{where}{key} is not a setting: the data set decides it.")
+    build = generator_config if isinstance(default, GeneratorConfig) else discriminator_config
+    try:
+        return build({"architecture": default.architecture, **table})
+    except ValueError as error:
+        raise RecipeError(f"{where[:-1]}: {error}") from error
 
 
 def _build(cls: type[Any], table: dict[str, Any], where: str) -> Any:
@@ -223,8 +217,9 @@ def _build(cls: type[Any], table: dict[str, Any], where: str) -> Any:
         if is_dataclass(old):
             if not isinstance(value, dict):
                 raise RecipeError(f"{where}{key} must be a table.")
-            values[key] = _build(type(old), value, f"{where}{key}.")
-        elif isinstance(old, tuple) and isinstance(value, list):
+            make = _network if isinstance(old, NetworkConfig) else _build
+            values[key] = make(old if isinstance(old, NetworkConfig) else type(old), value, f"{where}{key}.")  # type: ignore[arg-type]
+        elif isinstance(old, tuple) and isinstance(value, list | tuple):
             values[key] = tuple(value)
         elif isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
             values[key] = float(value)
@@ -236,7 +231,7 @@ def _build(cls: type[Any], table: dict[str, Any], where: str) -> Any:
 
 
 def recipe_from_dict(table: dict[str, Any]) -> Recipe:
-    """Build a recipe from nested dictionaries, as :meth:`Recipe.to_dict` gives them.
+    """Build a recipe from nested dictionaries, as :meth:`Recipe.to_dict` returns them.
 
     Raises:
         RecipeError: a key is unknown, a value has the wrong type or is out of range.

@@ -19,10 +19,10 @@ from torch import Tensor
 
 from model.emotions import EmotionMix
 from model.files import write_whole
-from model.generator import AnyGenerator
+from model.networks.base import Generator
+from model.networks.checkpoint import save_generator
 from model.sampler import FaceRequest, FaceSampler
 from model.sheet import sheet
-from model.weights import save_weights
 from training.batches import BatchSource
 from training.data.atomic import atomic_file
 from training.data.packed import PackedDataset
@@ -78,8 +78,8 @@ def write_snapshot(
         card["started_from"] = progress.started_from
     path = weights_path(out, trainer.recipe, progress.cur_nimg)
     generator = averaged_generator(trainer, source)
-    save_weights(path, generator, card)
-    save_start(out / START, generator, trainer.discriminator, card)
+    save_generator(path, generator, card)
+    save_start(out / START, trainer.generator, trainer.discriminator, card, trainer.augment_p)
     grid = sample_grid(FaceSampler(generator), GRID_SEEDS)
     png = io.BytesIO()
     grid.save(png, "PNG")
@@ -167,7 +167,7 @@ def saved_images(path: Path) -> int:
 
 def _different(left: Mapping[str, Any], right: Mapping[str, Any], prefix: str = "") -> set[str]:
     """Names of the settings that differ, without those that only say how long and how often."""
-    lengths = ("total_kimg", "decay_from_kimg", "snapshot_kimg", "tick_kimg")
+    lengths = ("total_kimg", "decay_from_kimg", "decay_to", "snapshot_kimg", "tick_kimg")
     free = {"compile", *(f"schedule.{name}" for name in lengths)}
     found: set[str] = set()
     for key in left.keys() | right.keys():
@@ -180,25 +180,27 @@ def _different(left: Mapping[str, Any], right: Mapping[str, Any], prefix: str = 
 
 
 @torch.no_grad()
-def averaged_generator(trainer: Trainer, source: BatchSource) -> AnyGenerator:
+def averaged_generator(trainer: Trainer, source: BatchSource) -> Generator:
     """Return a copy of the averaged generator, float32 on the CPU, with batch-norm statistics of its own.
 
     Averaged weights produce other activations than those the running statistics were gathered from, so they are
     measured afresh over labels drawn as in training (Brock et al. 2019, "standing statistics").
     """
     recipe: Recipe = trainer.recipe
-    generator = deepcopy(trainer.average)
+    generator = deepcopy(trainer.g_ema)
     norms = [
         module for module in generator.modules() if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d)
     ]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean over all batches
+    if not norms:
+        return generator.eval().cpu()
     rng = np.random.Generator(np.random.Philox(key=[recipe.seed, _CALIBRATION_STREAM]))
     generator.train()
     for _ in range(_CALIBRATION_BATCHES):
         _, labels = source.labels(rng, recipe.schedule.batch)
-        latents = rng.standard_normal((len(labels), recipe.generator.latent_dim), dtype=np.float32)
+        latents = rng.standard_normal((len(labels), recipe.generator.network.latent_dim), dtype=np.float32)
         generator(
             torch.from_numpy(latents).to(trainer.device, trainer.dtype), torch.from_numpy(labels).to(trainer.device)
         )

@@ -17,13 +17,11 @@ def training_flops(recipe: Recipe, resolution: int, channels: int, emotions: tup
 
     Of matrix products and convolutions, in forward passes: a backward pass costs two (gradients of inputs and of
     weights), or one through the frozen discriminator. The generator runs forward and backward once, 3; the
-    discriminator on a real and a generated image, 6, and on the generated one again while frozen, 2. A relativistic
-    loss has it look at the real one again, 1; a gradient penalty costs a forward pass, a backward one for the image
-    alone, and a backward pass through both, 6.
+    discriminator on a real and a generated image, 6, and on the generated one again while frozen, 2. The gradient
+    penalty costs a forward pass, a backward one for the image alone, and a backward pass through both, 6.
     """
     loss = recipe.loss
-    generator, discriminator = 3.0, 8.0 + (loss.kind == "relativistic")
-    discriminator += 6 * (bool(loss.r1) + bool(loss.r2)) / loss.penalty_every
+    generator, discriminator = 3.0, 8.0 + 6 * bool(loss.r1) / loss.r1_every
     with torch.random.fork_rng(devices=[]):  # networks are drawn to be counted, and nothing else may depend on that
         costs = {
             name: multiply_adds for name, _, multiply_adds in describe_networks(recipe, resolution, channels, emotions)

@@ -1,56 +1,60 @@
-"""What a new run starts from: networks that an earlier run has trained, so that people can go on from what ships.
+"""What a new run starts from: a pair of networks that an earlier run has trained.
 
-Two kinds of file will do. A weight file holds the generator alone; the discriminator is then new, and the recipe should
-give it ``schedule.warmup_kimg`` to learn alone. A start file, which every snapshot comes with, holds both networks in
-half precision: small enough to ship, and all that fine-tuning needs.
+Every snapshot writes such a file, with the averaged generator and the discriminator in half precision: small enough to
+ship, and everything that fine-tuning needs except Adam's moments.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from model.discriminator import AnyDiscriminator, DiscriminatorConfig
 from model.files import file_sha256
-from model.generator import AnyGenerator, GeneratorConfig
-from model.networks import accepting_all
-from model.weights import WeightsError, half_precision, load_generator
+from model.networks.base import Discriminator, Generator
+from model.networks.checkpoint import half_precision
+from model.networks.configs import NetworkConfig, config_to_dict, discriminator_config, generator_config
 from training.data.atomic import atomic_file
 from training.trainer import Trainer
 
 _KEY: Final = "emoface-start"
-
-Config = GeneratorConfig | DiscriminatorConfig
+_FREE: Final = ("dropout",)  # settings of a network that change no tensor
 
 
 class StartError(RuntimeError):
     """A file that a run cannot start from; its text is one sentence for the user."""
 
 
-def save_start(path: Path, generator: AnyGenerator, discriminator: AnyDiscriminator, card: Mapping[str, Any]) -> None:
-    """Write both networks to ``path``, atomically, in half precision.
+def save_start(
+    path: Path, generator: Generator, discriminator: Discriminator, card: Mapping[str, Any], augment_p: float = 0.0
+) -> None:
+    """Write both networks to ``path``, atomically: the generator in float16, the discriminator in bfloat16.
 
-    ``generator`` is the averaged one: the best there is, and what the next run's begins with.
+    Without normalisation the discriminator's weights may leave the range of float16.
     """
-    networks: dict[str, nn.Module] = {"generator": generator, "discriminator": discriminator}
-    tensors = {f"{name}/{key}": part for name, net in networks.items() for key, part in half_precision(net).items()}
-    header = {"generator": asdict(generator.config), "discriminator": asdict(discriminator.config), "card": dict(card)}
+    halves = {"generator": half_precision(generator), "discriminator": half_precision(discriminator, torch.bfloat16)}
+    tensors = {f"{name}/{key}": part for name, parts in halves.items() for key, part in parts.items()}
+    header = {
+        "generator": config_to_dict(generator.config),
+        "discriminator": config_to_dict(discriminator.config),
+        "card": dict(card),
+        "augment_p": augment_p,
+    }
     with atomic_file(path) as file:
         file.write(save(tensors, {_KEY: json.dumps(header)}))
 
 
 def start_from(path: Path, trainer: Trainer) -> dict[str, Any]:
-    """Put the networks in ``path`` into ``trainer``; return what they are, for the card of what comes of them.
+    """Put the networks in ``path`` into ``trainer``; return what they are, for the card of the run's weights.
 
     Returns:
-        ``file``, ``sha256``, ``images_seen`` (if known) and ``discriminator`` (whether one was among them).
+        ``file``, ``sha256`` and ``images_seen`` (if known).
 
     Raises:
         StartError: the file is missing, damaged, or holds networks of another shape or of other emotions than what the
@@ -60,52 +64,39 @@ def start_from(path: Path, trainer: Trainer) -> dict[str, Any]:
         raise StartError(f"there is no file {path} to start from.")
     try:
         with safe_open(path, framework="pt") as file:
-            header: dict[str, Any] | None = json.loads((file.metadata() or {}).get(_KEY, "null"))
+            metadata = file.metadata() or {}
+            if _KEY not in metadata:
+                raise StartError(
+                    f"{path} holds no pair of networks; start from the start.safetensors that a run writes, or from "
+                    "the pair that ships: a new discriminator would spoil a trained generator."
+                )
+            header = json.loads(metadata[_KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dictionary)
-        if header is None:
-            network, card, _ = load_generator(path)
-            plain = accepting_all(network)
-            generator, tensors = plain.config, plain.state_dict()
-        else:
-            generator, card = GeneratorConfig(**_tuples(header["generator"])), header["card"]
-            discriminator = DiscriminatorConfig(**_tuples(header["discriminator"]))
+        configs = generator_config(header["generator"]), discriminator_config(header["discriminator"])
+        card, augment_p = dict(header["card"]), float(header["augment_p"])
         digest = file_sha256(path)
-    except WeightsError as error:
-        raise StartError(str(error)) from error
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise StartError(f"{path} is truncated or not a file to start from ({error}).") from error
-    _same_shape(path, "generator", generator, trainer.generator.config)
-    if header is not None:
-        _same_shape(path, "discriminator", discriminator, trainer.discriminator.config)
-        _put(path, trainer.discriminator, _part(tensors, "discriminator"))
-        tensors = _part(tensors, "generator")
-    for network in (trainer.generator, trainer.average):
-        _put(path, network, tensors)
-    return {
-        "file": path.name,
-        "sha256": digest,
-        "images_seen": card.get("images_seen"),
-        "discriminator": header is not None,
-    }
+    for name, config in zip(("generator", "discriminator"), configs, strict=True):
+        network = getattr(trainer, name)
+        _same_shape(path, name, config, network.config)
+        _load(path, network, {k.partition("/")[2]: v for k, v in tensors.items() if k.startswith(f"{name}/")})
+    trainer.augment_p = min(augment_p, trainer.recipe.augment.maximum) if trainer.recipe.augment.target else 0.0
+    trainer.g_ema.load_state_dict(trainer.generator.state_dict())
+    return {"file": path.name, "sha256": digest, "images_seen": card.get("images_seen")}
 
 
-def _tuples(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in config.items()}
-
-
-def _part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    return {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}
-
-
-def _same_shape(path: Path, name: str, there: Config, here: Config) -> None:
-    theirs, ours = asdict(there), asdict(here)
+def _same_shape(path: Path, name: str, there: NetworkConfig, here: NetworkConfig) -> None:
+    theirs, ours = config_to_dict(there), config_to_dict(here)
     if theirs["emotions"] != ours["emotions"]:
         raise StartError(
             f"the {name} in {path} knows {', '.join(theirs['emotions'])}, and the data {', '.join(ours['emotions'])}; "
             "prepare the data with the same emotions in the same order, or start from other weights."
         )
-    free = {"dropout"} if name == "discriminator" else set()
-    other = [f"{key} {theirs[key]}, not {ours[key]}" for key in ours if key not in free and theirs[key] != ours[key]]
+    keys = {*theirs, *ours}.difference(_FREE)
+    other = [
+        f"{key} {theirs.get(key)}, not {ours.get(key)}" for key in sorted(keys) if theirs.get(key) != ours.get(key)
+    ]
     if other:
         raise StartError(
             f"the {name} in {path} is not of the shape that the recipe and the data ask for ({'; '.join(other)}); "
@@ -113,7 +104,7 @@ def _same_shape(path: Path, name: str, there: Config, here: Config) -> None:
         )
 
 
-def _put(path: Path, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+def _load(path: Path, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     if {key: value.shape for key, value in network.state_dict().items()} != {k: v.shape for k, v in tensors.items()}:
         raise StartError(f"{path} is damaged: its tensors are not those that its header describes.")
     if not all(tensor.isfinite().all() for tensor in tensors.values()):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -16,19 +14,3 @@ def send(tensor: Tensor, device: str | torch.device) -> Tensor:
     if torch.device(device).type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
-
-
-def fetch(value: Tensor) -> Callable[[], float]:
-    """Begin to copy a scalar to the host; what is returned waits for it, and not for what is launched after this."""
-    if value.device.type != "cuda":
-        return value.detach().item
-    host = torch.empty((), dtype=value.dtype, pin_memory=True)
-    host.copy_(value.detach(), non_blocking=True)
-    arrived = torch.cuda.Event()
-    arrived.record()
-
-    def wait() -> float:
-        arrived.synchronize()
-        return float(host)
-
-    return wait

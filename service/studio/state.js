@@ -4,7 +4,7 @@ export let DEFAULTS = Object.freeze({
   mix: Object.freeze({ happy: 100 }),
   seed: "4",
   intensity: 1,
-  truncation: 0.95,
+  truncation: 0.8,
   size: 384,
   people: 0, // which page of the wall
   morph: Object.freeze(["neutral", "happy"]),

@@ -13,26 +13,13 @@ import torch
 from PIL import Image
 
 from benchmarks import recipes
-from model.generator import Generator, GeneratorConfig
-from model.weights import save_weights
-from tests.training.conftest import EMOTIONS, pack_faces
+from model.networks.checkpoint import save_generator
+from model.networks.configs import StyleGeneratorConfig
+from model.networks.style import StyleGenerator
+from tests.training.conftest import EMOTIONS, TINY, pack_faces, toml
 from training.data.packed import load_packed
 from training.judge import JudgeConfig
 from training.judge_training import train_judge
-
-TINY = """
-name = "NAME"
-precision = "float32"
-[generator]
-widths = [8, 8]
-latent_dim = 8
-emotion_dim = 4
-[discriminator]
-widths = [8, 8]
-[schedule]
-batch = 8
-total_kimg = 1000
-"""
 
 
 class Trainings:
@@ -50,9 +37,9 @@ class Trainings:
         out.mkdir(parents=True, exist_ok=True)
         for at in (*range(int(began) + 1, int(ends) + 1), ends):
             torch.manual_seed(int(1000 * at))
-            generator = Generator(GeneratorConfig(16, emotions=EMOTIONS, widths=(8, 8), latent_dim=8))
+            generator = StyleGenerator(StyleGeneratorConfig(16, emotions=EMOTIONS, widths=(8, 8), latent_dim=8))
             card = {"images_seen": int(600 * at), "training_minutes": round(at, 2)}
-            save_weights(out / f"{recipe.name}-{int(600 * at):06d}.safetensors", generator, card)
+            save_generator(out / f"{recipe.name}-{int(600 * at):06d}.safetensors", generator, card)
         self.minutes[recipe.name] = ends
         report({"img_s": 10.0})
         return SimpleNamespace(reason=self.reason)
@@ -73,7 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = JudgeConfig(train.emotions, 16, 1, widths=(8, 8), epochs=1, batch=28)
     train_judge(train.images, train.labels, None, config).save(path / "judge.safetensors")
     for name in ("one", "two"):
-        (path / f"{name}.toml").write_text(TINY.replace("NAME", name))
+        (path / f"{name}.toml").write_text(toml(TINY | {"name": name, "schedule": {"batch": 8, "total_kimg": 1000}}))
     return path
 
 
@@ -170,6 +157,7 @@ def test_real_faces_are_judged_once_for_all_recipes(folder, tmp_path, trainings,
     own = recipes.Judge.judge
     monkeypatch.setattr(recipes.Judge, "judge", judge)
     compare(folder, tmp_path, "--minutes", 4, "--points", 2, names=("one", "two"))
+    # Of each of the four weights: 20 people in seven emotions, and as many faces with label vectors of training faces.
     assert judged == [70, 140] + ([20] * 7 + [140]) * 4
 
 

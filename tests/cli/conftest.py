@@ -7,17 +7,18 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
-from model.generator import Generator, GeneratorConfig
-from model.weights import save_weights
+from model.networks.checkpoint import save_generator
+from model.networks.configs import StyleGeneratorConfig
+from tests.model.tiny import style_generator
+
+SMALL = StyleGeneratorConfig(resolution=24, widths=(16, 16), latent_dim=8, w_dim=16, emotion_dim=4)
 
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
-    save_weights(path, Generator(GeneratorConfig(resolution=24, widths=(16, 16), latent_dim=8)), {})
+    save_generator(path, style_generator(SMALL), {})
     return path
 
 

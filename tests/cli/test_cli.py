@@ -114,7 +114,7 @@ def test_prepare_then_train_then_generate(tmp_path):
     assert b"149 faces of 150 rows, 1 bad" in done.stdout
     assert b"line 5:" in done.stderr
     (tmp_path / "quick.toml").write_text(
-        "[generator]\nwidths = [16, 16]\n[discriminator]\nwidths = [8, 16]\n"
+        "[generator.network]\nwidths = [16, 16]\n[discriminator.network]\nwidths = [8, 16]\n"
         "[schedule]\nbatch = 8\ntotal_kimg = 0.04\ntick_kimg = 0.02\n"
     )
     run = ["--data", tmp_path / "x.zip", "--out", tmp_path / "run", "--device", "cpu"]

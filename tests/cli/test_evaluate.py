@@ -6,10 +6,11 @@ import json
 
 import pytest
 
-from model.generator import Generator, GeneratorConfig
+from model.networks.checkpoint import save_generator
+from model.networks.configs import StyleGeneratorConfig
 from model.sampler import DEFAULT_TRUNCATION
-from model.weights import save_weights
 from tests.cli.running import in_process
+from tests.model.tiny import style_generator
 from tests.training.conftest import EMOTIONS, pack_faces
 from training.judge import Judge
 
@@ -19,9 +20,8 @@ def folder(tmp_path_factory):
     """Training and test faces, untrained weights, and a judge that has learned a little."""
     path = tmp_path_factory.mktemp("evaluate")
     train, test = pack_faces(path / "train.zip", 140, 0), pack_faces(path / "test.zip", 70, 1)
-    save_weights(
-        path / "w.safetensors", Generator(GeneratorConfig(16, emotions=EMOTIONS, widths=(8, 8))), {"name": "x"}
-    )
+    config = StyleGeneratorConfig(16, emotions=EMOTIONS, widths=(8, 8), latent_dim=8, w_dim=16, emotion_dim=4)
+    save_generator(path / "w.safetensors", style_generator(config), {"name": "x"})
     made = in_process("judge", "--train", train, "--data", test, "--out", path / "judge.safetensors", "--epochs", 4)
     assert made.exit_code == 0, made.output
     assert "votes 0." in made.stdout

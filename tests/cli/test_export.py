@@ -17,7 +17,11 @@ def test_an_exported_generator_runs(weights: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.stderr
     assert f"{out}: {out.stat().st_size:,} bytes; run on 26 faces" in done.stdout
     session = onnxruntime.InferenceSession(out, providers=["CPUExecutionProvider"])
-    inputs = {"latent": np.zeros((3, 8), np.float32), "emotion": np.full((3, 7), 1 / 7, np.float32)}
+    inputs = {
+        "latent": np.zeros((3, 8), np.float32),
+        "emotion": np.full((3, 7), 1 / 7, np.float32),
+        "truncation": np.ones(3, np.float32),
+    }
     assert session.run(None, inputs)[0].shape == (3, 24, 24, 1)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from model.weights import load_generator
+from model.weights import read_weights
 from tests.cli.running import in_process
 
 
@@ -73,14 +73,15 @@ def test_weights_that_cannot_be_used_are_one_sentence(tmp_path: Path) -> None:
 
 def test_models_tells_of_the_weights_that_are_taken(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (shipped,) = json.loads(in_process("models", "--json").stdout)
-    _, card, sha256 = load_generator(shipped["file"])
-    assert (shipped["sha256"], shipped["card"]) == (sha256, card)
-    assert shipped["tag"] == f"fer48@{sha256[:12]}"
+    file = read_weights(shipped["file"])
+    assert (shipped["sha256"], shipped["card"]) == (file.sha256, file.card)
+    assert shipped["tag"] == f"fer48@{file.sha256[:12]}"
     assert Path(shipped["card_file"]).name == "fer48.md"
     assert shipped["aliases"]["happy"] == ["happiness", "joy", "joyful"]
     told = in_process("models").stdout
     assert "contempt: contemptuous" in told
-    for fact in (sha256, "3,320,709 parameters", "48x48 grey", "contempt", "recipe fer48", shipped["card_file"]):
+    size = f"style, {file.parameters:,} parameters"
+    for fact in (file.sha256, size, "48x48 grey", "contempt", "recipe fer48", shipped["card_file"]):
         assert fact in told
     monkeypatch.setenv("EMOFACE_WEIGHTS", str(weights))
     (taken,) = json.loads(in_process("models", "--json").stdout)

@@ -7,20 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from playwright.sync_api import Browser, sync_playwright
 
-from model.generator import Generator, GeneratorConfig
-from model.weights import save_weights
+from model.networks.checkpoint import save_generator
+from model.networks.configs import StyleGeneratorConfig
 from tests.e2e.browsing import BROWSERS, FLAGS
 from tests.e2e.processes import Service, service
+from tests.model.tiny import style_generator
 
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(1)
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_weights(path, Generator(GeneratorConfig(widths=(16, 16, 8), latent_dim=16, emotion_dim=8)), {})
+    config = StyleGeneratorConfig(widths=(16, 16, 8), latent_dim=16, w_dim=16, emotion_dim=8)
+    save_generator(path, style_generator(config, seed=1), {})
     return path
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, Page, Request, Route, expect
 
+from model.sampler import DEFAULT_TRUNCATION
 from tests.e2e.browsing import HOST, by_name, watching
 from tests.e2e.processes import Service, service
 
@@ -171,7 +172,7 @@ def test_every_control_changes_the_face_and_the_address(studio: Studio, served: 
         before, drawn(served, f"/faces/angry=100,sad=50/{seed}.png?intensity=0.5&truncation=0.25&size=100")
     )
     page.locator("#reset").click()
-    studio.says(intensity="1", truncation="0.95", size="384")
+    studio.says(intensity="1", truncation=str(DEFAULT_TRUNCATION), size="384")
 
 
 def test_what_the_weights_cannot_draw_cannot_be_chosen(studio: Studio) -> None:

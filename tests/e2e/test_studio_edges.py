@@ -6,13 +6,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-import torch
 from playwright.sync_api import Browser, Route, expect
 
-from model.generator import Generator, GeneratorConfig
-from model.weights import save_weights
+from model.networks.checkpoint import save_generator
+from model.networks.configs import StyleGeneratorConfig
 from tests.e2e.processes import service
 from tests.e2e.test_studio import Studio, served, studio, visiting
+from tests.model.tiny import style_generator
 
 __all__ = ["served", "studio"]  # fixtures
 pytestmark = pytest.mark.browser
@@ -48,9 +48,10 @@ def test_no_address_stops_the_page(studio: Studio, query: str) -> None:
 
 
 def test_weights_that_know_other_emotions_show_one_of_theirs(chromium: Browser, tmp_path: Path) -> None:
-    torch.manual_seed(1)
-    config = GeneratorConfig(widths=(16, 16, 8), latent_dim=16, emotion_dim=8, emotions=("zero", "one", "two"))
-    save_weights(tmp_path / "digits.safetensors", Generator(config), {})
+    config = StyleGeneratorConfig(
+        widths=(16, 16, 8), latent_dim=16, w_dim=16, emotion_dim=8, emotions=("zero", "one", "two")
+    )
+    save_generator(tmp_path / "digits.safetensors", style_generator(config), {})
     with service(tmp_path / "digits.safetensors") as other, visiting(chromium, other.url) as studio:
         studio.open()
         studio.sees("A face: zero; person 4")

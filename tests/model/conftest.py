@@ -1,21 +1,29 @@
-"""A small generator with random weights: real arithmetic, no training."""
+"""The tiny generators that most tests here use. Tests must not change their weights."""
 
 from __future__ import annotations
 
-import pytest
-import torch
+from pathlib import Path
+from typing import Any
 
-from model.generator import Generator, GeneratorConfig
+import pytest
+
+from model.networks.checkpoint import save_generator
+from model.networks.style import StyleGenerator
+from tests.model.tiny import batch_norm_generator, style_generator
 
 
 @pytest.fixture(scope="session")
-def generator() -> Generator:
-    torch.manual_seed(0)
-    made = Generator(GeneratorConfig(resolution=24, latent_dim=16, emotion_dim=8, widths=(32, 32)))
-    # Untrained, its outputs hardly differ; louder styles make any mix-up between faces visible.
-    with torch.no_grad():
-        for parameter in made.parameters():
-            parameter.mul_(1.5)
-        made.train()
-        made(torch.randn(256, 16), torch.eye(7)[torch.arange(256) % 7])
-    return made.eval()
+def generator() -> StyleGenerator:
+    return style_generator()
+
+
+@pytest.fixture(scope="session")
+def residual() -> Any:
+    return batch_norm_generator()
+
+
+@pytest.fixture
+def path(tmp_path: Path, generator: StyleGenerator) -> Path:
+    """A weight file of :func:`generator`."""
+    save_generator(tmp_path / "small.safetensors", generator, {"images_seen": 12})
+    return tmp_path / "small.safetensors"

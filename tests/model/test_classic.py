@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors import safe_open
-from safetensors.torch import save_file
 
 from model import FaceRequest, FaceSampler
-from model.classic import ConvolutionalDiscriminator, ConvolutionalGenerator, DenseDiscriminator, DenseGenerator
-from model.discriminator import Discriminator, DiscriminatorConfig
 from model.emotions import FER2013, EmotionError, EmotionMix
-from model.generator import Generator, GeneratorConfig
-from model.networks import build_discriminator, build_generator
-from model.weights import _digest, load_generator, save_weights
+from model.networks.build import build_discriminator, build_generator
+from model.networks.checkpoint import load_generator, save_generator
+from model.networks.configs import DISCRIMINATORS, GENERATORS
 
 CLASSIC = ("dense", "convolutional")
 DIGITS = tuple("0123456789")
@@ -26,12 +22,19 @@ DIGITS = tuple("0123456789")
 
 def _generator(kind, resolution=16, channels=1, emotions=DIGITS, widths=(12, 8, 8)):
     torch.manual_seed(0)
-    return build_generator(GeneratorConfig(resolution, channels, emotions, 6, 4, widths, kind))
+    cls: Any = GENERATORS[kind]
+    config = cls(
+        resolution=resolution, channels=channels, emotions=emotions, widths=widths, latent_dim=6, emotion_dim=4
+    )
+    return build_generator(config)
 
 
 def _discriminator(kind, resolution=16, channels=1, emotions=DIGITS, widths=(8, 8, 12), dropout=0.0):
     torch.manual_seed(0)
-    return build_discriminator(DiscriminatorConfig(resolution, channels, emotions, widths, 0, kind, 4, dropout))
+    own = {"emotion_dim": 4, "dropout": dropout} if kind == "dense" else {}
+    cls: Any = DISCRIMINATORS[kind]
+    config = cls(resolution=resolution, channels=channels, emotions=emotions, widths=widths, **own)
+    return build_discriminator(config)
 
 
 @settings(max_examples=25, deadline=None)
@@ -54,22 +57,11 @@ def test_they_work_at_every_size_in_grey_and_colour_for_any_vocabulary(kind, res
     assert logit.dtype == torch.float32
 
 
-def test_the_architecture_is_chosen_by_name():
-    kinds = {"residual": (Generator, Discriminator), "dense": (DenseGenerator, DenseDiscriminator)}
-    kinds["convolutional"] = (ConvolutionalGenerator, ConvolutionalDiscriminator)
-    for kind, (generator, discriminator) in kinds.items():
-        assert type(_generator(kind)) is generator
-        assert type(_discriminator(kind)) is discriminator
-    for config in (GeneratorConfig, DiscriminatorConfig):
-        assert config().architecture == "residual"
-        with pytest.raises(
-            ValueError, match=r"architecture must be one of residual, dense, convolutional, not 'cubist'\."
-        ):
-            config(architecture="cubist")
+def test_a_resolution_that_cannot_be_halved_is_the_convolutional_ones_only():
+    for build in (_generator, _discriminator):
         with pytest.raises(ValueError, match=r"resolution 20 must be divisible by 2\*\*3"):
-            config(resolution=20, widths=(8, 8, 8), architecture="convolutional")
-        with pytest.raises(ValueError, match="widths must not be empty"):
-            config(widths=(), architecture="dense")
+            build("convolutional", 20)
+        assert build("dense", 20).config.resolution == 20
 
 
 @pytest.mark.parametrize("kind", CLASSIC)
@@ -162,28 +154,11 @@ def test_the_same_request_is_the_same_bytes_in_any_company(sampler):
 def test_what_is_saved_is_what_is_loaded(kind, tmp_path):
     generator = _generator(kind, emotions=DIGITS)
     generator(torch.randn(32, 6), torch.eye(10)[torch.arange(32) % 10])  # batch norm's statistics travel too
-    sha256 = save_weights(tmp_path / "digits.safetensors", generator, {}, torch.float32)
+    sha256 = save_generator(tmp_path / "digits.safetensors", generator, {}, torch.float32)
     loaded, _, found = load_generator(tmp_path / "digits.safetensors")
     assert (loaded.config, type(loaded), found) == (generator.config, type(generator), sha256)
     latent, emotion = torch.randn(10, 6), torch.eye(10)
     torch.testing.assert_close(loaded(latent, emotion), generator.eval()(latent, emotion))
-
-
-def test_weights_from_before_there_were_architectures_still_load(tmp_path):
-    path = tmp_path / "old.safetensors"
-    torch.manual_seed(0)
-    save_weights(path, Generator(GeneratorConfig(16, 1, DIGITS, 6, 4, (12, 8))), {})
-    with safe_open(path, framework="pt") as file:
-        header = json.loads(file.metadata()["emoface"])
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no dictionary)
-    for later in ("architecture", "unconditional_blocks"):
-        del header["config"][later]
-    header["sha256"] = _digest(tensors, header["config"], header["card"])
-    save_file(tensors, path, {"emoface": json.dumps(header)})
-    generator, _, sha256 = load_generator(path)
-    assert sha256 == header["sha256"]
-    assert type(generator) is Generator
-    assert generator.config.architecture == "residual"
 
 
 @pytest.mark.parametrize("kind", CLASSIC)

@@ -9,12 +9,16 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.emotions import FER2013, EmotionMix, UnknownEmotion
-from model.sampler import PRECISIONS, FaceRequest, FaceSampler
-from model.seeds import MAX_SEED
+from model.emotions import FER2013, FERPLUS, EmotionMix, UnknownEmotion
+from model.inference.base import PRECISIONS
+from model.inference.openvino_renderer import OpenVINORenderer
+from model.inference.torch_renderer import TorchRenderer
+from model.sampler import DEFAULT_TRUNCATION, FaceRequest, FaceSampler
+from model.seeds import MAX_SEED, latent
+from tests.model.tiny import STYLE, grey_levels
 
 HAPPY = EmotionMix.parse("happy", FER2013)
 SEEDS = st.one_of(st.integers(0, MAX_SEED), st.text(min_size=1, max_size=256))
@@ -27,16 +31,38 @@ REQUESTS = st.builds(
 )
 
 
-@pytest.fixture(scope="session")
-def sampler(generator):
-    return FaceSampler(generator, name="small", batch_size=4)
+@pytest.fixture(scope="module", params=["style", "residual"])
+def sampler(request, generator, residual):
+    """One sampler that draws with OpenVINO, and one that draws with torch."""
+    return FaceSampler({"style": generator, "residual": residual}[request.param], name="small", batch_size=4)
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
-@settings(max_examples=30, deadline=None)
-@given(batch_size=st.integers(1, 9), requests=st.lists(REQUESTS, min_size=1, max_size=20), data=st.data())
-def test_a_face_depends_on_its_own_request_alone(generator, precision, batch_size, requests, data):
-    sampler = FaceSampler(generator, batch_size=batch_size, precision=precision)
+@pytest.fixture(scope="module")
+def style_sampler(generator):
+    return FaceSampler(generator, threads=1)
+
+
+def test_style_based_generators_draw_with_openvino_on_cpus_and_the_others_with_torch(generator, residual):
+    assert type(FaceSampler(generator)._render) is OpenVINORenderer
+    assert type(FaceSampler(residual)._render) is TorchRenderer
+
+
+def test_a_request_is_its_seeds_latent_its_mix_and_its_truncation(generator, style_sampler):
+    mix = EmotionMix.parse({"happy": 0.7, "surprise": 0.3}, FER2013)
+    requests = [FaceRequest(mix, 7, 0.5, 0.9), FaceRequest(HAPPY, "Ada"), FaceRequest(HAPPY, 7, 1.5, 0.0)]
+    latents = np.stack([latent(seed, STYLE.latent_dim) for seed in (7, "Ada", 7)])
+    emotions = np.zeros((3, 7), np.float32)
+    emotions[0, [3, 5, 6]] = 0.35, 0.15, 0.5  # half the way from neutral
+    emotions[1, 3] = 1
+    emotions[2, [3, 6]] = 1.5, -0.5
+    truncations = np.array([0.9, DEFAULT_TRUNCATION, 0.0], np.float32)
+    expected = grey_levels(generator, latents, emotions, truncations)
+    assert np.abs(style_sampler.sample(requests) - expected).max() < 0.6
+
+
+@settings(max_examples=25, deadline=None)
+@given(requests=st.lists(REQUESTS, min_size=1, max_size=12), data=st.data())
+def test_a_face_depends_on_its_own_request_alone(sampler, requests, data):
     together = sampler.sample(requests)
     order = data.draw(st.permutations(range(len(requests))))
     np.testing.assert_array_equal(sampler.sample([requests[i] for i in order]), together[list(order)])
@@ -52,7 +78,7 @@ def test_nor_does_it_depend_on_how_many_threads_draw_at_once(generator, precisio
     assert sampler.callers == 4
 
     def draw(seed):
-        part = slice(seed, seed + 1 + seed % 17)  # one at a time, and more than a core takes at once
+        part = slice(seed, seed + 1 + seed % 17)
         np.testing.assert_array_equal(sampler.sample(requests[part]), expected[part])
 
     with ThreadPoolExecutor(sampler.callers) as threads:
@@ -69,70 +95,27 @@ def test_every_slot_of_a_batch_gives_the_same_face(sampler):
         np.testing.assert_array_equal(sampler.sample(company)[slot], first)
 
 
-def test_the_precisions_draw_the_same_people(generator):
-    requests = [FaceRequest(HAPPY, seed) for seed in range(8)]
-    exact, coarse = (FaceSampler(generator, precision=one).sample(requests).astype(int) for one in PRECISIONS)
-    assert 0 < np.abs(exact - coarse).max() < 24
-    assert np.abs(exact - coarse).mean() < 3
+def test_an_unknown_precision_is_refused(generator):
     with pytest.raises(ValueError, match="precision must be one of float32, bfloat16, not 'float16'"):
         FaceSampler(generator, precision="float16")
 
 
-@pytest.fixture
-def with_torch(generator, monkeypatch):
-    """Makes samplers that draw as they do on a GPU, or where there is no OpenVINO."""
-    monkeypatch.setitem(sys.modules, "model.compiled", None)
-    return lambda **settings: FaceSampler(generator, **settings)
-
-
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(batch_size=st.integers(1, 9), requests=st.lists(REQUESTS, min_size=1, max_size=12), data=st.data())
-def test_nor_does_it_where_torch_draws(with_torch, batch_size, requests, data):
-    sampler = with_torch(batch_size=batch_size)
-    alone = data.draw(st.integers(0, len(requests) - 1))
-    np.testing.assert_array_equal(sampler.sample([requests[alone]])[0], sampler.sample(requests)[alone])
-
-
-def test_torch_draws_the_same_faces_and_says_that_it_is_slower(generator, with_torch, caplog):
+def test_without_openvino_torch_draws_the_same_faces_and_says_that_it_is_slower(
+    generator, path, style_sampler, monkeypatch, caplog
+):
     requests = [FaceRequest(HAPPY, seed) for seed in range(9)]
-    by_torch = with_torch().sample(requests).astype(int)
-    assert "takes longer than OpenVINO" in caplog.text
-    assert np.abs(by_torch - FaceSampler(deepcopy(generator)).sample(requests)).max() <= 1
-
-
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError])
-def test_out_of_memory_halves_the_batch_and_goes_on(with_torch, monkeypatch, caplog, error):
-    requests = [FaceRequest(HAPPY, seed) for seed in range(11)]
-    plain = with_torch(batch_size=2).sample(requests)
-    sampler = with_torch(batch_size=8)
-    caplog.clear()
-    shapes, draw = [], sampler._draw
-
-    def scarce(latents, emotions):
-        shapes.append(sampler.batch_size)
-        if sampler.batch_size > 2:
-            raise error("no more")
-        return draw(latents, emotions)
-
-    monkeypatch.setattr(sampler, "_draw", scarce)
-    np.testing.assert_array_equal(sampler.sample(requests), plain)
-    assert shapes == [8, 4] + [2] * 6
-    assert sampler.batch_size == 2, "it does not try in vain each time"
-    assert [record.message for record in caplog.records] == [
-        f"out of memory: from now on {n} faces at a time" for n in (4, 2)
-    ]
-
-
-def test_a_face_that_does_not_fit_alone_is_an_error(with_torch, monkeypatch):
-    sampler = with_torch(batch_size=2)
-    monkeypatch.setattr(sampler, "_draw", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("no more")))
-    with pytest.raises(torch.OutOfMemoryError):
-        sampler.sample([FaceRequest(HAPPY, 1)])
-    assert sampler.batch_size == 1
+    expected = style_sampler.sample(requests).astype(int)
+    monkeypatch.setitem(sys.modules, "model.inference.openvino_renderer", None)
+    for load in (lambda: FaceSampler(deepcopy(generator)), lambda: FaceSampler.load(path, "cpu")):
+        caplog.clear()
+        by_torch = load()
+        assert type(by_torch._render) is TorchRenderer
+        assert "takes longer than OpenVINO" in caplog.text
+        assert np.abs(by_torch.sample(requests) - expected).max() <= 2
 
 
 def test_no_requests_no_faces(sampler):
-    assert sampler.sample([]).shape == (0, 24, 24, 1)
+    assert sampler.sample([]).shape == (0, 16, 16, 1)
 
 
 def test_seed_emotion_intensity_and_truncation_all_matter(sampler):
@@ -155,11 +138,31 @@ def test_intensity_zero_is_neutral_and_truncation_zero_is_one_person(sampler):
     np.testing.assert_array_equal(c, d)
 
 
-def test_an_emotion_the_weights_lack_is_named(sampler):
-    from model.emotions import FERPLUS
+def test_draw_is_what_sample_does_with_latents_that_the_caller_has(sampler):
+    seeds = (1, "Ada", MAX_SEED)
+    latents = np.stack([sampler.latent(seed) for seed in seeds])
+    assert latents.dtype == np.float32
+    assert latents.shape == (3, STYLE.latent_dim)
+    emotions = np.eye(7, dtype=np.float32)[[3, 3, 3]]
+    for psi in (0.5, 1.0):
+        expected = sampler.sample([FaceRequest(HAPPY, seed, truncation=psi) for seed in seeds])
+        truncations = np.full(3, psi, np.float32)
+        np.testing.assert_array_equal(sampler.draw(latents, emotions, truncations), expected)
+    np.testing.assert_array_equal(sampler.draw(latents, emotions), expected)
 
+
+def test_a_latent_is_the_callers_own_and_of_the_seed_however_it_is_spelled(style_sampler):
+    mine = style_sampler.latent("7")
+    np.testing.assert_array_equal(mine, latent(7, STYLE.latent_dim))
+    mine[:] = 0
+    np.testing.assert_array_equal(style_sampler.latent(7), latent(7, STYLE.latent_dim))
+    with pytest.raises(ValueError, match="seed"):
+        style_sampler.latent(-1)
+
+
+def test_an_emotion_the_weights_lack_is_named(style_sampler):
     with pytest.raises(UnknownEmotion, match="contempt"):
-        sampler.sample([FaceRequest(EmotionMix.parse("contempt", FERPLUS), 1)])
+        style_sampler.sample([FaceRequest(EmotionMix.parse("contempt", FERPLUS), 1)])
 
 
 @pytest.mark.parametrize(
@@ -174,57 +177,25 @@ def test_numbers_that_are_equal_are_one_request():
     assert repr(FaceRequest(HAPPY, 1, intensity=-0.0, truncation=1)) == repr(FaceRequest(HAPPY, 1, 0, 1.0))
 
 
+def test_what_is_known_of_weights_comes_from_their_file_or_is_told(path, generator):
+    of_file = FaceSampler.load(path, "cpu", batch_size=3, threads=2)
+    assert (of_file.name, of_file.card, of_file.device) == ("small", {"images_seen": 12}, "cpu")
+    assert (of_file.batch_size, of_file.callers, of_file.gpu_bytes) == (3, 3, 0)
+    assert (of_file.emotions, of_file.resolution, of_file.channels) == (FER2013, 16, 1)
+    assert len(of_file.sha256) == 64
+    told = FaceSampler(generator, card={"a": 1}, sha256="b", name="c")
+    assert (told.card, told.sha256, told.name) == ({"a": 1}, "b", "c")
+
+
 @pytest.mark.parametrize("device", ["tpu", "cuda:99", "cudafoo", "mps", "meta"])
-def test_a_device_that_is_not_there_is_named(tmp_path, device):
-    with pytest.raises(ValueError, match=f"device '{device}' is not available"):
-        FaceSampler.load(tmp_path / "absent.safetensors", device=device)
+def test_a_device_that_is_not_there_is_named(path, device):
+    with pytest.raises(ValueError, match=rf"^device '{device}' is not available \(.*\); use 'cpu', or 'auto'[^.]*\.$"):
+        FaceSampler.load(path, device=device)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_the_gpu_draws_the_same_faces_within_two_grey_levels(generator):
+def test_a_gpu_draws_the_same_faces_within_two_grey_levels(path, style_sampler):
     requests = [FaceRequest(HAPPY, seed) for seed in range(8)]
-    cpu = FaceSampler(deepcopy(generator)).sample(requests).astype(int)
-    gpu = FaceSampler(deepcopy(generator), device="cuda").sample(requests).astype(int)
-    assert np.abs(cpu - gpu).max() <= 2
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_a_graph_of_kernels_draws_what_they_draw_one_by_one_and_in_any_thread(generator, precision, caplog):
-    sampler = FaceSampler(deepcopy(generator), device="cuda", batch_size=8, precision=precision)
-    assert not caplog.records, "it could not be captured"
-    requests = [FaceRequest(HAPPY, seed) for seed in range(13)]
-    with ThreadPoolExecutor(1) as other:
-        together = other.submit(sampler.sample, requests).result()
-    np.testing.assert_array_equal(sampler.sample(requests[5:6])[0], together[5])
-    sampler._captured = None
-    np.testing.assert_array_equal(sampler.sample(requests), together)
-
-
-def test_a_graph_that_cannot_be_captured_is_done_without(generator, monkeypatch, caplog):
-    class Refuses:
-        def __init__(self, *_):
-            raise RuntimeError("no\nbacktrace")
-
-    monkeypatch.setattr("model.captured.CapturedGenerator", Refuses)
-    sampler = FaceSampler(deepcopy(generator))
-    assert sampler._capture() is None
-    assert "a CUDA graph of them cannot be used: no" in caplog.messages[0]
-    assert "backtrace" not in caplog.text
-
-
-def test_a_graph_that_draws_other_faces_is_done_without(generator, monkeypatch, caplog):
-    class Draws:
-        def __init__(self, render, latents, emotions, device):
-            self.render = render
-
-        def __call__(self, latents, emotions):
-            return self.render(torch.from_numpy(latents).add(shift), torch.from_numpy(emotions)).numpy()
-
-    monkeypatch.setattr("model.captured.CapturedGenerator", Draws)
-    sampler = FaceSampler(deepcopy(generator))
-    shift = 0.5
-    assert sampler._capture() is None
-    assert "it draws other faces" in caplog.text
-    shift = 0.0
-    assert sampler._capture() is not None
+    gpu = FaceSampler.load(path, "auto")
+    assert (gpu.device, gpu.callers) == ("cuda", 1)
+    assert np.abs(gpu.sample(requests).astype(int) - FaceSampler.load(path, "cpu").sample(requests)).max() <= 2

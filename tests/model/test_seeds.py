@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from model.emotions import FER2013, EmotionMix
 from model.sampler import FaceRequest
-from model.seeds import MAX_SEED, candidates, canonical_seed, seed_number
+from model.seeds import MAX_SEED, canonical_seed, drawn_seed, latent, seed_number
 
 HAPPY = EmotionMix.parse("happy", FER2013)
 SEEDS = st.one_of(st.integers(0, MAX_SEED), st.text(min_size=1, max_size=256))
@@ -25,7 +25,7 @@ def test_latents_are_these_numbers_on_every_machine():
     expected: list[float] = []
     for trig in (np.cos, np.sin):
         expected += [np.sqrt(-2 * np.log(uniform[i])) * trig(2 * np.pi * uniform[4 + i]) for i in range(4)]
-    np.testing.assert_allclose(candidates(7, 8, 1)[0][0], np.array(expected, np.float32), rtol=1e-6)
+    np.testing.assert_allclose(latent(7, 8), np.array(expected, np.float32), rtol=1e-6)
 
 
 def _philox(counter: tuple[int, ...], key: tuple[int, int]) -> tuple[int, ...]:
@@ -38,24 +38,41 @@ def _philox(counter: tuple[int, ...], key: tuple[int, int]) -> tuple[int, ...]:
     return tuple(c)
 
 
+@pytest.mark.parametrize(
+    ("seed", "size", "sha256"),
+    [
+        (0, 128, "7e3888f239006cf5"),
+        (7, 128, "b8da24e56b08d2e2"),
+        (MAX_SEED, 128, "1d6a1163a64b8cee"),
+        ("Ada", 128, "0125625249e9cbd5"),
+        ("é 👩", 5, "224bfca1665531d3"),
+    ],
+)
+def test_the_latents_of_published_seeds_never_change(seed, size, sha256):
+    assert hashlib.sha256(latent(seed, size).tobytes()).hexdigest()[:16] == sha256
+
+
 def test_latents_are_standard_normal_and_differ_by_seed():
-    z = np.concatenate([candidates(seed, 129, 1)[0] for seed in range(500)])
+    z = np.stack([latent(seed, 129) for seed in range(500)])
     assert abs(z.mean()) < 0.02
     assert abs(z.std() - 1) < 0.01
     assert abs(np.corrcoef(z[:, 0], z[:, 65])[0, 1]) < 0.15
     assert len({row.tobytes() for row in z}) == 500
 
 
-@given(SEEDS, st.integers(1, 140), st.integers(1, 9), st.integers(0, 9))
-def test_a_seeds_row_of_latents_is_the_same_wherever_one_begins(seed, size, count, begin):
-    latents, uniform = candidates(seed, size, begin + count)
-    assert latents.shape == (begin + count, size)
-    assert latents.dtype == np.float32
-    assert ((uniform > 0) & (uniform < 1)).all()
-    later, numbers = candidates(seed, size, count, begin)
-    np.testing.assert_array_equal(later, latents[begin:])
-    np.testing.assert_array_equal(numbers, uniform[begin:])
-    assert len({row.tobytes() for row in latents}) == begin + count
+@given(SEEDS, st.integers(1, 140))
+def test_a_latent_is_finite_float32_of_the_size_asked_for_and_always_the_same(seed, size):
+    first = latent(seed, size)
+    assert first.dtype == np.float32
+    assert first.shape == (size,)
+    assert np.isfinite(first).all()
+    np.testing.assert_array_equal(latent(canonical_seed(seed), size), first)
+
+
+def test_seeds_for_those_who_name_none_differ_and_fit_into_a_double():
+    drawn = {drawn_seed() for _ in range(100)}
+    assert len(drawn) == 100
+    assert all(0 <= seed < 2**53 for seed in drawn)
 
 
 @given(SEEDS)

@@ -13,15 +13,15 @@ from contextlib import contextmanager
 
 import httpx
 import numpy as np
-import torch
 import uvicorn
 from fastapi import FastAPI
 from numpy.typing import NDArray
 
 from model import FaceRequest, FaceSampler
 from model.emotions import FER2013
-from model.generator import Generator, GeneratorConfig
+from model.networks.configs import StyleGeneratorConfig
 from model.seeds import seed_number
+from tests.model.tiny import style_generator
 
 
 class StubSampler:
@@ -67,9 +67,8 @@ class StubSampler:
 @functools.cache
 def tiny_sampler() -> FaceSampler:
     """A real sampler with a small random network."""
-    torch.manual_seed(1)
-    generator = Generator(GeneratorConfig(widths=(16, 16, 8), latent_dim=16, emotion_dim=8))
-    return FaceSampler(generator, name="tiny", sha256=hashlib.sha256(b"tiny").hexdigest())
+    config = StyleGeneratorConfig(widths=(16, 16, 8), latent_dim=16, w_dim=16, emotion_dim=8)
+    return FaceSampler(style_generator(config, seed=1), name="tiny", sha256=hashlib.sha256(b"tiny").hexdigest())
 
 
 @contextmanager

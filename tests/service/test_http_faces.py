@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from model.encode import FORMATS, SUFFIXES
+from model.sampler import DEFAULT_TRUNCATION
 from service.app import create_app
 from service.settings import Settings
 from tests.service.serving import StubSampler, live, tiny_sampler
@@ -96,7 +97,7 @@ def test_whatever_changes_the_bytes_changes_the_tag(client: httpx.Client) -> Non
     addresses += ["fear/7.png?truncation=1", "fear=0.5,sad=0.5/7.png"]
     tags = [client.get(f"/faces/{address}").headers["etag"] for address in addresses]
     assert len(set(tags)) == len(tags)
-    assert client.get("/faces/scared/7.png?truncation=0.950&intensity=1").headers["etag"] == tags[0]
+    assert client.get(f"/faces/scared/7.png?truncation={DEFAULT_TRUNCATION:.3f}&intensity=1").headers["etag"] == tags[0]
     other = StubSampler()
     other.sha256 = "1" * 64
     with live(create_app(SETTINGS, other)) as client_of_others:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
@@ -15,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model import FaceRequest, FaceSampler
-from model.emotions import FER2013, EmotionMix
+from model.emotions import FER2013, FERPLUS, EmotionMix
+from model.weights import read_weights
 from service.app import create_app
 from service.settings import Settings
 from tests.service.serving import live
@@ -91,16 +91,10 @@ def test_a_person_is_more_like_themselves_in_another_emotion_than_like_others() 
 
 def test_the_file_is_small_and_its_card_says_where_it_comes_from() -> None:
     assert SHIPPED.stat().st_size <= 16 * 2**20
-    card = FaceSampler.load(SHIPPED, "cpu").card
-    assert card["data"]["name"] == "fer2013"
-    assert card["recipe"]["name"] == "fer48-guided"
+    file = read_weights(SHIPPED)
+    assert file.config.emotions == FERPLUS
+    assert (file.card["data"]["name"], file.card["recipe"]["name"]) == ("fer2013", "fer48")
     described = SHIPPED.with_suffix(".md").read_text(encoding="utf-8")
-    assert FaceSampler.load(SHIPPED, "cpu").sha256 in described
-    column = re.findall(r"^\| \d+ \| .* \| ([\d,]{6,}) \| ", described, re.MULTILINE)
-    stretches = [int(images.replace(",", "")) for images in column]
-    assert len(stretches) == 11
-    assert sum(stretches) >= 1_000_000
-    assert stretches[-1] == card["images_seen"]
-    assert card["started_from"]["sha256"][:16] in described
-    assert card["reweighted"]["from"][:16] in described
-    assert f"accept {card['reweighted']['accepted']:.2f}" in described
+    assert file.sha256 in described
+    assert f"{file.card['data']['images']:,} faces" in described
+    assert f"{file.card['images_seen']:,} images seen" in described

@@ -6,8 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ from torch import nn
 from torch.distributed.run import get_args_parser
 
 from emoface.cli import app
+from tests.training.conftest import ARCHITECTURES, TINY, toml, until
 from training.distributed import ALONE, World, _SharedBatchNorm, join
 from training.loop import train
 from training.recipe import Recipe, recipe_from_dict
@@ -29,65 +30,30 @@ ROOT = Path(__file__).resolve().parents[2]
 #: How far parameters may be apart after ten steps, and figures of a line: float32 sums in another order.
 PARAMETERS, FIGURES = 1e-5, 2e-4
 
-TINY = {
-    "name": "tiny",
-    "precision": "float32",
-    "generator": {"widths": [16, 16], "latent_dim": 8, "emotion_dim": 4},
-    "discriminator": {"widths": [8, 16, 16]},
-    "augment": {"speed_kimg": 0.2, "minimum": 0.2},
-    "schedule": {
-        "batch": 8,
-        "total_kimg": 0.08,
-        "warmup_kimg": 0.016,
-        "decay_from_kimg": 100,
-        "snapshot_kimg": 100,
-        "tick_kimg": 0.04,
-        "ema_halflife_kimg": 0.1,
-    },
+#: With a target that is soon reached, so that the shares of the random numbers for the augmentation count.
+_MORE: dict[str, Any] = {
+    "augment": {"target": 1e-6, "speed_kimg": 0.05},
+    "schedule": TINY["schedule"] | {"total_kimg": 0.08},
 }
-#: A relativistic loss with gradient penalties, and augmentation by plan. Small steps, because Adam makes steps of full
-#: size from gradients that are little more than rounding noise, which penalties leave many of.
-VARIANT = TINY | {
-    "name": "variant",
-    "generator": {**TINY["generator"], "lr": 3e-5},  # type: ignore[dict-item]
-    "discriminator": {"widths": [8, 16, 16], "spectral": False, "lr": 6e-5},
-    "loss": {"kind": "relativistic", "r1": 1, "r2": 0.5, "penalty_every": 2, "penalty_to": 0.1},
-    "augment": {"target": 0, "ramp_kimg": 0.05, "maximum": 0.6},
-}
-CLASSIC = {"kind": "bce", "classify_real": 0, "classify_fake": 0}
-RECIPES = {
-    "tiny": TINY,
-    "variant": VARIANT,
-    "dense": TINY
-    | {
-        "name": "dense",
-        "loss": CLASSIC,
-        "generator": {"architecture": "dense", "widths": [16, 32], "latent_dim": 8, "emotion_dim": 4},
-        "discriminator": {"architecture": "dense", "widths": [32, 16], "emotion_dim": 4, "dropout": 0.3},
-    },
-    "convolutional": TINY
-    | {
-        "name": "convolutional",
-        "loss": CLASSIC,
-        "generator": {"architecture": "convolutional", "widths": [16, 8], "latent_dim": 8, "emotion_dim": 4},
-        "discriminator": {"architecture": "convolutional", "widths": [8, 16]},
-    },
-}
+#: Recipes whose results do not depend on how many processes train: no image's loss depends on the others of its batch,
+#: or only through statistics that the processes share.
+RECIPES = {name: ARCHITECTURES[name] | _MORE for name in ("residual", "dense", "convolutional")}
+#: The pairs and groups of the style-based pair are formed within each process.
+STYLE = TINY | _MORE
 
 
 def _recipe(name: str, images: int = 80) -> Recipe:
-    plan = recipe_from_dict(RECIPES[name])
-    return replace(plan, schedule=replace(plan.schedule, total_kimg=images / 1000))
+    return until(recipe_from_dict(RECIPES[name]), images)
 
 
 @pytest.fixture(scope="module")
 def two(faces, tmp_path_factory):
     """The folder in which both processes have done everything, and what each has noted."""
     folder = tmp_path_factory.mktemp("two")
-    for name, table in RECIPES.items():
+    for name, table in (RECIPES | {"style": STYLE}).items():
         (folder / f"{name}.json").write_text(json.dumps(table))
-    (folder / "tiny.toml").write_text(_toml(TINY))
-    train(_recipe("tiny", 40), faces, folder / "one-then-two", device="cpu")
+    (folder / "tiny.toml").write_text(toml(STYLE))
+    train(_recipe("residual", 40), faces, folder / "one-then-two", device="cpu")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
         [*command, str(Path(__file__).with_name("two_processes.py")), str(faces), str(folder)],
@@ -102,12 +68,6 @@ def two(faces, tmp_path_factory):
     return folder, [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
 
 
-def _toml(table: dict) -> str:
-    single = "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items() if not isinstance(value, dict))
-    tables = {key: value for key, value in table.items() if isinstance(value, dict)}
-    return single + "".join(f"[{key}]\n{_toml(value)}" for key, value in tables.items())
-
-
 def _tensors(path: Path) -> dict[str, torch.Tensor]:
     with safe_open(path / "state.safetensors", framework="pt") as file:
         return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no dictionary)
@@ -115,21 +75,24 @@ def _tensors(path: Path) -> dict[str, torch.Tensor]:
 
 def _nothing_by_batch_norm(key: str) -> bool:
     """Batch norm takes away what these add, so their gradient is rounding noise, which Adam makes a step of."""
-    return key.startswith(("generator/", "average/")) and key.endswith(("conv1.bias", "conv2.bias", "running_mean"))
+    return key.startswith(("generator/", "g_ema/")) and key.endswith(("conv1.bias", "conv2.bias", "running_mean"))
 
 
-def _assert_same_run(one: Path, both: Path, but: str = "") -> None:
+def _assert_same_run(one: Path, both: Path) -> None:
     a, b = _tensors(one), _tensors(both)
     assert a.keys() == b.keys()
     for key in a:
-        if key != but and not key.startswith("adam-") and not _nothing_by_batch_norm(key):
+        if not key.startswith("adam-") and not _nothing_by_batch_norm(key):
             torch.testing.assert_close(b[key], a[key], atol=PARAMETERS, rtol=1e-4, msg=key)
     lines = [[json.loads(line) for line in (out / "stats.jsonl").read_text().splitlines()] for out in (one, both)]
     assert len(lines[0]) == len(lines[1]) > 0
+    augmented = False
     for left, right in zip(*lines, strict=True):
         assert left.keys() == right.keys()
+        augmented |= left["augment_p"] > 0
         for key in left.keys() - {"seconds", "img_s", "tflop_s"}:
             assert right[key] == pytest.approx(left[key], abs=FIGURES), key
+    assert augmented
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -137,21 +100,40 @@ def test_two_processes_do_what_one_does(faces, two, tmp_path, name):
     folder, found = two
     assert [notes[name] for notes in found] == [["done", 80]] * 2
     train(_recipe(name), faces, tmp_path / "one", device="cpu")
-    # A relativistic loss takes away what is added to every logit, as batch norm does elsewhere.
-    but = "discriminator/logit.bias" if _recipe(name).loss.kind == "relativistic" else ""
-    _assert_same_run(tmp_path / "one", folder / f"two-{name}", but)
+    _assert_same_run(tmp_path / "one", folder / f"two-{name}")
+
+
+def test_two_processes_train_one_style_based_pair(two):
+    _, found = two
+    first, second = (notes["style"] for notes in found)
+    assert first["figures"] == second["figures"]
+    assert all(np.isfinite(list(line.values())).all() for line in first["figures"])
+    assert first["finite"] is second["finite"] is True
+    assert first["tensors"] == second["tensors"]
+    assert first["latents"] != second["latents"]
+    assert first["paired"] is second["paired"] is True
+    assert first["augment_p"] == second["augment_p"] > 0
+
+
+def test_a_style_based_run_of_two_processes_is_saved_and_goes_on(two):
+    folder, found = two
+    assert [notes["style run"] for notes in found] == [["done", 80]] * 2
+    assert [notes["style goes on"] for notes in found] == [["done", 120]] * 2
+    lines = [json.loads(line) for line in (folder / "two-style" / "stats.jsonl").read_text().splitlines()]
+    assert [line["cur_nimg"] for line in lines] == [40, 80, 120]
+    assert all(np.isfinite(list(line.values())).all() for line in lines)
 
 
 def test_two_processes_go_on_where_one_stopped_and_one_where_two_did(faces, two, tmp_path):
     folder, found = two
     assert [notes["goes on"] for notes in found] == [["done", 80]] * 2
-    train(_recipe("tiny"), faces, tmp_path / "one", device="cpu")
+    train(_recipe("residual"), faces, tmp_path / "one", device="cpu")
     _assert_same_run(tmp_path / "one", folder / "one-then-two")
-    before = (folder / "two-tiny" / "stats.jsonl").read_text()
-    assert train(_recipe("tiny", 120), faces, folder / "two-tiny", device="cpu").cur_nimg == 120
-    train(_recipe("tiny", 120), faces, tmp_path / "one", device="cpu")
-    assert (folder / "two-tiny" / "stats.jsonl").read_text().startswith(before)
-    _assert_same_run(tmp_path / "one", folder / "two-tiny")
+    before = (folder / "two-residual" / "stats.jsonl").read_text()
+    assert train(_recipe("residual", 120), faces, folder / "two-residual", device="cpu").cur_nimg == 120
+    train(_recipe("residual", 120), faces, tmp_path / "one", device="cpu")
+    assert (folder / "two-residual" / "stats.jsonl").read_text().startswith(before)
+    _assert_same_run(tmp_path / "one", folder / "two-residual")
 
 
 def test_a_signal_to_one_process_stops_all_after_the_same_step(two):
@@ -175,6 +157,13 @@ def test_what_goes_wrong_in_one_process_ends_all_and_is_said_by_one(two):
     assert "process 1 of the run failed" in found[0]["second fails"][1]
     assert found[0]["uneven"] == ["TrainingError", "a batch of 9 images cannot be shared evenly by 2 processes."]
     assert all("began with different networks" in notes["apart"][1] for notes in found)
+
+
+def test_a_share_of_a_batch_that_cannot_be_paired_is_refused(two):
+    _, found = two
+    # Six images are three for each process, and one latent in two emotions takes two.
+    assert found[0]["uneven pairs"][0] == "TrainingError"
+    assert "a batch of 6 images" in found[0]["uneven pairs"][1]
 
 
 def test_only_the_first_process_speaks(two):

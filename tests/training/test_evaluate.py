@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 from model.emotions import EmotionMix
-from model.generator import Generator, GeneratorConfig
+from model.networks.checkpoint import save_generator
+from model.networks.configs import StyleGeneratorConfig
+from model.networks.style import StyleGenerator
 from model.sampler import FaceRequest
-from model.weights import save_weights
 from tests.training.conftest import EMOTIONS, draw_face
 from training.card import write_card
 from training.data.errors import DataError
@@ -41,7 +42,7 @@ class _Album:
     resolution: int = 16
     channels: int = 1
     card: dict[str, Any] = field(default_factory=lambda: {"images_seen": 1000})
-    config: GeneratorConfig = field(default_factory=lambda: GeneratorConfig(16, widths=(8, 8), latent_dim=8))
+    config: StyleGeneratorConfig = field(default_factory=lambda: StyleGeneratorConfig(16, widths=(8, 8), latent_dim=8))
 
     def sample(self, requests):
         faces = []
@@ -195,7 +196,7 @@ def test_gan_train_tells_what_faces_of_each_truncation_teach(real):
 def test_labelled_faces_have_the_label_vectors_of_training_faces_and_a_seed_each(real):
     """A stand-in sampler tells what it was asked to draw."""
     train = Faces.of(real[1], EMOTIONS)
-    told: dict[str, np.ndarray] = {}
+    told: dict[str, Any] = {}
 
     class Listener(_Album):
         def draw(self, latents, emotions, truncation=None):
@@ -213,8 +214,8 @@ def test_labelled_faces_have_the_label_vectors_of_training_faces_and_a_seed_each
     sampler = Listener(EMOTIONS)
     _, classes = draw_labelled(sampler, train, EMOTIONS, 2 * len(train.labels))
     expected = np.tile(train.labels, (2, 1))
-    order = [np.lexsort(rows.T) for rows in (told["emotions"], expected)]
-    np.testing.assert_allclose(told["emotions"][order[0]], expected[order[1]], atol=1e-6)  # every label twice
+    ours, theirs = (rows[np.lexsort(rows.T)] for rows in (np.asarray(told["emotions"]), expected))
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)  # every label twice
     np.testing.assert_array_equal(classes, told["emotions"].argmax(axis=1))
     _, again = draw_labelled(sampler, train, EMOTIONS, 20)
     np.testing.assert_array_equal(again, classes[:20])
@@ -301,11 +302,11 @@ def test_figures_that_take_minutes_are_shown_where_they_were_measured(whole, mea
 
 
 def test_the_card_says_what_the_file_is_and_where_it_is_weak(whole, tmp_path):
-    generator = Generator(GeneratorConfig(16, emotions=EMOTIONS, widths=(8, 8), latent_dim=8))
+    generator = StyleGenerator(StyleGeneratorConfig(16, emotions=EMOTIONS, widths=(8, 8), latent_dim=8))
     data = {"name": "fer2013", "split": "training", "images": 140, "rows": 150, "sha256": "ab" * 32}
     data["skipped"] = {"no face": 10}
     weights = tmp_path / "w.safetensors"
-    sha256 = save_weights(weights, generator, {"data": data, "recipe": {"name": "tiny"}, "images_seen": 1000})
+    sha256 = save_generator(weights, generator, {"data": data, "recipe": {"name": "tiny"}, "images_seen": 1000})
     write_card(whole, Album(EMOTIONS), weights, tmp_path / "card.md")
     text = (tmp_path / "card.md").read_text()
     assert text.startswith("# w: model card")

@@ -11,16 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import nn
 
-from model.weights import half_precision
+from model.networks.checkpoint import half_precision
 from training.judge import Judge, JudgeConfig, shipped_judges
-from training.recipe import load_recipe
-from training.start import save_start
-from training.trainer import Trainer
-
-
-@pytest.fixture(scope="module", params=["hinge", "dcgan"])
-def trainer(request):
-    return Trainer(load_recipe(request.param), 48, 1, ("a", "b"), "cpu")
 
 
 def test_parameters_are_halved_and_statistics_are_not():
@@ -35,6 +27,7 @@ def test_parameters_are_halved_and_statistics_are_not():
     assert kinds["1.num_batches_tracked"] == torch.int64
     assert torch.equal(stored["1.running_var"], own["1.running_var"])
     assert own["1.running_var"].max() > 65504  # beyond float16
+    assert half_precision(network, torch.bfloat16)["1.weight"].dtype == torch.bfloat16
     assert all(tensor.is_contiguous() and not tensor.requires_grad for tensor in stored.values())
 
 
@@ -48,15 +41,3 @@ def test_what_ships_is_saved_as_it_was_but_for_settings_that_are_newer(path, tmp
     header["config"] = {**json.loads(json.dumps(asdict(JudgeConfig(judge.config.emotions)))), **header["config"]}
     expected = save(load_file(path), {entry: json.dumps(header, sort_keys=True)})
     assert (tmp_path / "judge.safetensors").read_bytes() == expected
-
-
-def test_a_start_file_holds_the_bytes_of_both_networks(trainer, tmp_path):
-    save_start(tmp_path / "start.safetensors", trainer.average, trainer.discriminator, {"images_seen": 3})
-    tensors, header = {}, {}
-    for name, network in (("generator", trainer.average), ("discriminator", trainer.discriminator)):
-        header[name] = asdict(network.config)
-        learned = [key for key, _ in network.named_parameters()]
-        for key, tensor in network.state_dict().items():
-            tensors[f"{name}/{key}"] = (tensor.half() if key in learned else tensor).contiguous()
-    expected = save(tensors, {"emoface-start": json.dumps(header | {"card": {"images_seen": 3}})})
-    assert (tmp_path / "start.safetensors").read_bytes() == expected

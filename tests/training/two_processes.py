@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import signal
@@ -21,6 +22,8 @@ from typer.testing import CliRunner
 
 from emoface.cli import app
 from training import loop
+from training.batches import BatchSource
+from training.data.packed import load_packed
 from training.distributed import join
 from training.loop import train
 from training.recipe import Recipe, recipe_from_dict
@@ -64,11 +67,35 @@ found["largest"] = [world.largest(world.rank), world.largest(-world.rank)]
 found["same"] = [world.same(2.5), world.same(float(world.rank))]
 found["share"] = world.share(torch.arange(6)).tolist()
 
-for name in ("tiny", "variant", "dense", "convolutional"):
+for name in ("residual", "dense", "convolutional"):
     run(name, recipe(name, 80), f"two-{name}")
+run("style run", recipe("style", 80), "two-style")
+run("style goes on", recipe("style", 120), "two-style")
+
+# Ten steps of the style-based pair, seen from inside.
+plan, data = recipe("style", 80), load_packed(faces)
+source = BatchSource(data, plan, "cpu", world)
+trainer = Trainer(plan, data.resolution, data.channels, data.emotions, "cpu", world)
+trainer.augment_p = 0.3
+figures = []
+for cur_nimg in range(0, 80, 8):
+    batch = source.at(cur_nimg)
+    figures.append({name: float(value) for name, value in trainer.step(batch, cur_nimg).items()})
+digest = hashlib.sha256()
+for module in trainer.modules().values():
+    for tensor in module.state_dict().values():
+        digest.update(tensor.contiguous().numpy().tobytes())
+found["style"] = {
+    "figures": figures,
+    "finite": trainer.finite(),
+    "tensors": digest.hexdigest(),
+    "latents": batch.latents.tolist(),
+    "paired": torch.equal(batch.latents[::2], batch.latents[1::2]),
+    "augment_p": trainer.augment_p,
+}
 
 # A run of one process, gone on with by two; the folder was made by the test.
-run("goes on", recipe("tiny", 80), "one-then-two")
+run("goes on", recipe("residual", 80), "one-then-two")
 
 # A signal to the second process alone.
 step = Trainer.step
@@ -80,20 +107,21 @@ def signalled(trainer: Trainer, batch: Any, cur_nimg: int) -> Any:
     return step(trainer, batch, cur_nimg)
 
 
-instead(Trainer, "step", signalled, lambda: run("signal", recipe("tiny", 8000), "signal"))
+instead(Trainer, "step", signalled, lambda: run("signal", recipe("residual", 8000), "signal"))
 
 # The clock of the first process alone says when the minutes are over.
 minutes = 0.0 if rank == 0 else 1e9
-run("minutes", recipe("tiny", 8000), "minutes", minutes=minutes)
+run("minutes", recipe("residual", 8000), "minutes", minutes=minutes)
 
-run("uneven", replace(recipe("tiny", 80), schedule=replace(recipe("tiny", 80).schedule, batch=9)), "uneven")
+for name, plan, batch_size in (("uneven", recipe("residual", 80), 9), ("uneven pairs", recipe("style", 80), 6)):
+    run(name, replace(plan, schedule=replace(plan.schedule, batch=batch_size)), name)
 
 
 def full(*arguments: Any) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-instead(loop, "write_snapshot", full, lambda: run("disk full", recipe("tiny", 16), "full"))
+instead(loop, "write_snapshot", full, lambda: run("disk full", recipe("residual", 16), "full"))
 
 
 def broken(*arguments: Any) -> Any:
@@ -101,16 +129,16 @@ def broken(*arguments: Any) -> Any:
 
 
 if rank == 1:
-    instead(loop, "load_packed", broken, lambda: run("second fails", recipe("tiny", 16), "second"))
+    instead(loop, "load_packed", broken, lambda: run("second fails", recipe("residual", 16), "second"))
 else:
-    run("second fails", recipe("tiny", 16), "second")
+    run("second fails", recipe("residual", 16), "second")
 
 # Different networks: the folder of the second process has a state that the first one's lacks.
 own = f"apart-{rank}"
 if rank == 1:
     (folder / own).mkdir()
     (folder / own / "state.safetensors").write_bytes((folder / "one-then-two" / "state.safetensors").read_bytes())
-run("apart", recipe("tiny", 88), own)
+run("apart", recipe("residual", 88), own)
 
 said = CliRunner().invoke(
     app, ["train", str(folder / "tiny.toml"), "--data", str(faces), "--out", str(folder / "cli"), "--device", "cpu"]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.sampler import FaceSampler
 from training.data.errors import DataError
-from training.judge import Judge
+
+if TYPE_CHECKING:
+    from training.judge import Judge
 
 
 class Jury:

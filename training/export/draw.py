@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import Final, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from model.sampler import FaceRequest, FaceSampler
@@ -63,12 +62,12 @@ class Drawer:
     ) -> None:
         self.plan = plan
         self._sampler, self._encode, self._jury, self._least = sampler, encode, jury, least
-        # A thread more than may draw at once encodes meanwhile. With a jury that computes on the CPU each thread asks
-        # it alone: torch's own threads would stand in the way of those that draw.
-        alone = (torch.set_num_threads, (1,)) if jury is not None and sampler.callers > 1 else (None, ())
+        # With a jury that computes on the CPU each thread asks it alone: torch's own threads would compete with those
+        # that draw. A thread more than may draw at once encodes meanwhile.
+        alone = _one_torch_thread if jury is not None and sampler.callers > 1 else None
         self.threads = sampler.callers + 1
         self._turn = threading.BoundedSemaphore(sampler.callers)
-        self._pool = ThreadPoolExecutor(self.threads, "emoface-dataset", *alone)
+        self._pool = ThreadPoolExecutor(self.threads, "emoface-dataset", alone)
 
     def __enter__(self) -> Self:
         return self
@@ -172,3 +171,9 @@ class _Kept:
                 f"of {_HOPELESS:,} people in a row none shows {cell.label} (intensity {cell.intensity:g}) with as much "
                 "agreement as asked for; ask for less with --min-agreement, or leave the emotion out with --emotions."
             )
+
+
+def _one_torch_thread() -> None:
+    import torch  # here, because data sets without a jury need no torch
+
+    torch.set_num_threads(1)

@@ -71,7 +71,7 @@ def export(
         "model_sha256": sampler.sha256,
         "device": sampler.device.partition(":")[0],
         "precision": sampler.precision,
-        "made_with": [*_drawn_with(), *layout.made_with()],
+        "made_with": [f"{sampler.runtime}-{installed_version(sampler.runtime)}", *layout.made_with()],
         "judges": None if jury is None else jury.described(),
         "least_agreement": least,
         **plan.described(),
@@ -195,9 +195,3 @@ class _Run:
 
 def _rate(tried: int, kept: int) -> dict[str, float]:
     return {"tried": tried, "kept": kept, "rate": round(kept / tried, 4) if tried else 0.0}
-
-
-def _drawn_with() -> list[str]:
-    """Return the names and versions of what computes faces: others may round a grey level differently."""
-    found = {name: installed_version(name) for name in ("torch", "openvino")}
-    return [f"{name}-{number}" for name, number in found.items() if number is not None]

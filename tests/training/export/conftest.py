@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from model import FaceSampler
 from model.emotions import FERPLUS
-from model.generator import Generator, GeneratorConfig
-from model.weights import save_weights
+from model.networks.build import build_generator
+from model.networks.checkpoint import save_generator
+from model.networks.configs import StyleGeneratorConfig
 from training.export.agreement import Jury
 from training.judge import Judge, JudgeConfig, JudgeNetwork
 
@@ -21,7 +22,8 @@ from training.judge import Judge, JudgeConfig, JudgeNetwork
 def small_weights(path: Path) -> Path:
     """Write untrained weights of 24x24 faces of eight emotions."""
     torch.manual_seed(0)
-    save_weights(path, Generator(GeneratorConfig(24, emotions=FERPLUS, widths=(16, 16), latent_dim=8)), {})
+    config = StyleGeneratorConfig(24, emotions=FERPLUS, widths=(8, 8), latent_dim=8, w_dim=8, emotion_dim=4)
+    save_generator(path, build_generator(config), {})
     return path
 
 

@@ -21,7 +21,8 @@ from PIL import Image
 
 from model import EmotionMix, FaceRequest, FaceSampler
 from model.emotions import FER2013, FERPLUS
-from model.generator import Generator, GeneratorConfig
+from model.networks.build import build_generator
+from model.networks.configs import StyleGeneratorConfig
 from training.data.errors import DataError
 from training.data.fer2013 import prepare_fer2013
 from training.data.folder import prepare_folder
@@ -162,7 +163,7 @@ def test_the_zip_holds_the_class_folders_and_the_manifest_and_can_be_packed_for_
 
 
 def test_the_csv_is_fer_2013s_and_its_readers_take_it(tmp_path):
-    generator = Generator(GeneratorConfig(48, emotions=FERPLUS, widths=(8, 8, 8), latent_dim=8))
+    generator = build_generator(StyleGeneratorConfig(48, emotions=FERPLUS, widths=(8, 8, 8), latent_dim=8))
     sampler = FaceSampler(generator, name="small", sha256="0" * 64)
     layout = layout_of("csv")
     wanted = layout.emotions(FERPLUS)
@@ -199,7 +200,7 @@ def test_the_csv_makes_other_sizes_fer_2013s(sampler, tmp_path):
 
 
 def test_colour_becomes_grey_in_the_csv_and_stays_colour_in_pictures(tmp_path):
-    generator = Generator(GeneratorConfig(16, channels=3, emotions=FERPLUS, widths=(8, 8), latent_dim=8))
+    generator = build_generator(StyleGeneratorConfig(16, channels=3, emotions=FERPLUS, widths=(8, 8), latent_dim=8))
     sampler = FaceSampler(generator, name="small", sha256="0" * 64)
     plan = make_plan(FERPLUS, per_emotion=1, emotions=["sad"])
     export(sampler, plan, tmp_path / "c", format="csv")
@@ -219,7 +220,7 @@ def test_what_fer_2013_does_not_know_is_named(sampler, tmp_path, emotions, says)
 
 @pytest.mark.parametrize("name", ["../up", "a/b", ".hidden", "a:b"])
 def test_emotions_of_foreign_weights_that_are_no_folder_names_are_refused(tmp_path, name):
-    generator = Generator(GeneratorConfig(16, emotions=(name, "neutral"), widths=(8, 8), latent_dim=8))
+    generator = build_generator(StyleGeneratorConfig(16, emotions=(name, "neutral"), widths=(8, 8), latent_dim=8))
     sampler = FaceSampler(generator, name="small", sha256="0" * 64)
     with pytest.raises(DataError, match="cannot be the name of a folder"):
         export(sampler, make_plan((name, "neutral"), per_emotion=1), tmp_path / "x")

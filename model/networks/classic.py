@@ -1,8 +1,7 @@
 """The networks that the field started from: dense layers (2014) and plain convolutions (2016), told an emotion.
 
-They follow their papers, so they are what a course on GANs builds; :mod:`model.generator` and
-:mod:`model.discriminator` hold what came after. Every weight is cast to the dtype of its input, as in
-:mod:`model.layers`.
+They follow their papers, so they are what a course on GANs builds. Every weight is cast to the dtype of its input, as
+in :mod:`model.networks.layers`.
 """
 
 from __future__ import annotations
@@ -14,9 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.discriminator import AnyDiscriminator, DiscriminatorConfig, Verdict
-from model.generator import AnyGenerator, GeneratorConfig
-from model.layers import Linear
+from model.networks.base import Discrimination, Discriminator, Generator, scaled
+from model.networks.configs import (
+    ConvolutionalDiscriminatorConfig,
+    ConvolutionalGeneratorConfig,
+    DenseDiscriminatorConfig,
+    DenseGeneratorConfig,
+)
+from model.networks.layers import Linear
 
 _SLOPE = 0.2  # of the leaky ReLU below 0 (Radford et al. 2016, section 3)
 
@@ -60,7 +64,7 @@ def _start_small(network: nn.Module) -> None:
             nn.init.normal_(module.weight, 1.0, 0.02)
 
 
-class DenseGenerator(AnyGenerator):
+class DenseGenerator(Generator):
     """Noise through dense layers (Goodfellow et al. 2014), told the emotion (Mirza & Osindero 2014, cGAN).
 
     ``widths`` are the units of the hidden layers. The emotion joins what the first of them makes of the noise, as in
@@ -68,7 +72,9 @@ class DenseGenerator(AnyGenerator):
     and leaky ReLU are what later practice added.
     """
 
-    def __init__(self, config: GeneratorConfig) -> None:
+    config: DenseGeneratorConfig
+
+    def __init__(self, config: DenseGeneratorConfig) -> None:
         super().__init__(config)
         self.embed = _embedding(len(config.emotions), config.emotion_dim)
         first, *others = config.widths
@@ -85,13 +91,14 @@ class DenseGenerator(AnyGenerator):
             layers += [Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs), nn.LeakyReLU(_SLOPE)]
         return nn.Sequential(*layers)
 
-    def forward(self, latent: Tensor, emotion: Tensor) -> Tensor:
+    def forward(self, latent: Tensor, emotion: Tensor, truncation: Tensor | None = None) -> Tensor:
+        latent = scaled(latent, truncation)
         x = torch.cat([self.first(latent), self.embed(emotion.to(latent.dtype))], dim=1)
         x = self.head(self.joint(x))
         return torch.tanh(x.unflatten(1, (self.config.channels, self.config.resolution, self.config.resolution)))
 
 
-class DenseDiscriminator(AnyDiscriminator):
+class DenseDiscriminator(Discriminator):
     """Dense layers on the pixels (Goodfellow et al. 2014), told the emotion (Mirza & Osindero 2014, cGAN).
 
     ``widths`` are the units of the hidden layers. The emotion joins what the first of them makes of the pixels, as in
@@ -99,19 +106,20 @@ class DenseDiscriminator(AnyDiscriminator):
     both papers.
     """
 
-    def __init__(self, config: DiscriminatorConfig) -> None:
-        super().__init__()
-        self.config = config
+    config: DenseDiscriminatorConfig
+
+    def __init__(self, config: DenseDiscriminatorConfig) -> None:
+        super().__init__(config)
         self.embed = _embedding(len(config.emotions), config.emotion_dim)
         first, *others = config.widths
         self.first = self._layers(config.channels * config.resolution**2, first)
         self.joint = self._layers(first + config.emotion_dim, *others)
         self.logit = Linear(config.widths[-1], 1)
 
-    def forward(self, image: Tensor, emotion: Tensor) -> Verdict:
+    def forward(self, image: Tensor, emotion: Tensor) -> Discrimination:
         x = torch.cat([self.first(image.flatten(1)), self.embed(emotion.to(image.dtype))], dim=1)
         features = self.joint(x).float()
-        return Verdict(self.logit(features).squeeze(1), features[:, :0], features[:, :0])
+        return Discrimination(self.logit(features).squeeze(1), features[:, :0], features[:, :0])
 
     def _layers(self, *widths: int) -> nn.Sequential:
         layers: list[nn.Module] = []
@@ -120,7 +128,7 @@ class DenseDiscriminator(AnyDiscriminator):
         return nn.Sequential(*layers)
 
 
-class ConvolutionalGenerator(AnyGenerator):
+class ConvolutionalGenerator(Generator):
     """DCGAN's generator (Radford et al. 2016, figure 1): transposed convolutions, batch norm, ReLU, tanh.
 
     ``widths`` are the feature maps at each size below the image's, the smallest size first. The emotion is embedded as
@@ -128,10 +136,12 @@ class ConvolutionalGenerator(AnyGenerator):
     emotion would outgrow the noise, and every seed become one person.
     """
 
-    def __init__(self, config: GeneratorConfig) -> None:
+    config: ConvolutionalGeneratorConfig
+
+    def __init__(self, config: ConvolutionalGeneratorConfig) -> None:
         super().__init__(config)
         widths = config.widths
-        self.base = config.resolution // 2 ** len(widths)
+        self.base = config.base_size(len(widths))
         self.first = Linear(config.latent_dim, widths[0] * self.base**2, bias=False)
         self.norm = nn.BatchNorm2d(widths[0])
         joint = (widths[0] + config.emotion_dim, *widths[1:])
@@ -143,7 +153,8 @@ class ConvolutionalGenerator(AnyGenerator):
         _start_small(self)
         self.embed = _embedding(len(config.emotions), config.emotion_dim * self.base**2)
 
-    def forward(self, latent: Tensor, emotion: Tensor) -> Tensor:
+    def forward(self, latent: Tensor, emotion: Tensor, truncation: Tensor | None = None) -> Tensor:
+        latent = scaled(latent, truncation)
         noise = F.relu(self.norm(self._maps(self.first(latent))))
         x = torch.cat([noise, self._maps(self.embed(emotion.to(latent.dtype)))], dim=1)
         image: Tensor = torch.tanh(self.head(self.joint(x)))
@@ -153,7 +164,7 @@ class ConvolutionalGenerator(AnyGenerator):
         return x.view(x.shape[0], -1, self.base, self.base).contiguous(memory_format=torch.channels_last)
 
 
-class ConvolutionalDiscriminator(AnyDiscriminator):
+class ConvolutionalDiscriminator(Discriminator):
     """DCGAN's discriminator (Radford et al. 2016): strided convolutions, batch norm but in the first, leaky ReLU.
 
     ``widths`` are the feature maps at each size below the image's, the largest size first. The emotion is projected
@@ -162,23 +173,24 @@ class ConvolutionalDiscriminator(AnyDiscriminator):
     would be part of what they are normalised by.
     """
 
-    apart = True
+    separate_batches = True
 
-    def __init__(self, config: DiscriminatorConfig) -> None:
-        super().__init__()
-        self.config = config
+    config: ConvolutionalDiscriminatorConfig
+
+    def __init__(self, config: ConvolutionalDiscriminatorConfig) -> None:
+        super().__init__(config)
         layers: list[nn.Module] = [_Halve(config.channels, config.widths[0], bias=True), nn.LeakyReLU(_SLOPE)]
         for inputs, outputs in pairwise(config.widths):
             norm = nn.BatchNorm2d(outputs, track_running_stats=False)
             layers += [_Halve(inputs, outputs, bias=False), norm, nn.LeakyReLU(_SLOPE)]
         self.blocks = nn.Sequential(*layers)
-        features = config.widths[-1] * (config.resolution // 2 ** len(config.widths)) ** 2
+        features = config.widths[-1] * config.base_size(len(config.widths)) ** 2
         self.logit = Linear(features, 1)
         self.project = Linear(len(config.emotions), features, bias=False)
         _start_small(self)
 
-    def forward(self, image: Tensor, emotion: Tensor) -> Verdict:
+    def forward(self, image: Tensor, emotion: Tensor) -> Discrimination:
         x = image.contiguous(memory_format=torch.channels_last)
         features = self.blocks(x).flatten(1).float()
         logit = self.logit(features).squeeze(1) + (self.project(emotion.float()) * features).sum(dim=1)
-        return Verdict(logit, features[:, :0], features[:, :0])
+        return Discrimination(logit, features[:, :0], features[:, :0])

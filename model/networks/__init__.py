@@ -1,0 +1,1 @@
+"""The networks. Their configurations (:mod:`model.networks.configs`) need no torch; everything else here does."""
